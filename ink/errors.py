@@ -1,0 +1,24 @@
+"""The errors that a user meets: each says what was expected, what came, where, and what to do."""
+
+
+class InkmillError(Exception):
+    """A fault in the input, the parameters or the surroundings; its text is one paragraph for the user.
+
+    The command line prints the text without a traceback. Our own bugs never raise it.
+    """
+
+
+class ParamsError(InkmillError, ValueError):
+    """`params.yaml` or a `--set` does not say what it must."""
+
+
+class DataError(InkmillError, ValueError):
+    """A file or a drawing is not what its format says."""
+
+
+class DownloadError(InkmillError, OSError):
+    """A source could not be fetched, or what came is not what was published."""
+
+
+class RegistryError(InkmillError, LookupError):
+    """The model registry lacks what was asked for."""

@@ -1,0 +1,103 @@
+"""Files that are whole or absent: atomic writes, content hashes.
+
+A killed writer leaves nothing under the final name. Temporary files lie beside their target, start
+with `.tmp-` and are swept by the next writer of the same target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ink.errors import InkmillError
+
+_TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it is fsynced and renamed over `path`.
+
+    Args:
+        path: final place of the file; its folder is made if it is missing.
+
+    Yields:
+        The temporary path to write to. Its suffix is that of `path`.
+
+    Raises:
+        InkmillError: the folder cannot be made or written to.
+    """
+    path = Path(path)
+    temporary = path.parent / f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stray in path.parent.glob(f"{_TEMPORARY_PREFIX}*-{path.name}"):
+            if not _writer_is_alive(stray):
+                stray.unlink(missing_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise InkmillError(
+            f"{path}: cannot write here ({error.strerror or error}); expected a folder that this user "
+            f"may write to. Change its permissions or choose another output folder."
+        ) from error
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise InkmillError(f"{path}: writing failed ({error.strerror or error}); nothing was left there.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` to `path` in UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, keys in the order given, atomically.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot hold.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_file(path: Path | str) -> str:
+    """Return the hex sha256 of a file's bytes, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _writer_is_alive(temporary: Path) -> bool:
+    """Tell whether the process that is named in a temporary file's name still runs."""
+    pid = temporary.name.removeprefix(_TEMPORARY_PREFIX).split("-", 1)[0]
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make the rename itself durable; folders cannot be synced on every system."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

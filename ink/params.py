@@ -1,0 +1,136 @@
+"""`params.yaml`: read, checked against frozen settings classes, edited without losing comments.
+
+A settings class holds no default for a tuned number: the number lives in `params.yaml`. Every fault of
+a section is reported at once, and a misspelt key is answered with the nearest one that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ink.errors import ParamsError
+from ink.files import write_text
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Params(BaseModel):
+    """Base of every settings class: frozen, unknown keys refused, NaN and infinity refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def read_params(path: Path | str = PARAMS_FILE) -> dict[str, Any]:
+    """Read `params.yaml` as plain values.
+
+    Raises:
+        ParamsError: the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path}: no such file; run from the project's folder, where params.yaml lies") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, got {type(value).__name__}")
+    return value
+
+
+def dataset_block(params: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """Return the block of one dataset.
+
+    Raises:
+        ParamsError: there is no such dataset.
+    """
+    datasets = params.get("datasets") or {}
+    if dataset not in datasets:
+        raise ParamsError(f"dataset {dataset!r} is not in params.yaml; {suggest(dataset, datasets)}")
+    return datasets[dataset]
+
+
+def section(params: dict[str, Any], name: str, settings: type[P], dataset: str | None = None) -> P:
+    """Return one section as checked settings; a dataset's block of the same name overrides its keys.
+
+    Raises:
+        ParamsError: a key is missing, misspelt or has a bad value; all faults in one message.
+    """
+    values = dict(params.get(name) or {})
+    if dataset is not None:
+        values |= dataset_block(params, dataset).get(name) or {}
+    return check(values, settings, where=name if dataset is None else f"{name} (dataset {dataset})")
+
+
+def check(values: dict[str, Any], settings: type[P], where: str) -> P:
+    """Validate `values` against `settings`; `where` names the place in the error."""
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(_fault(item, settings) for item in error.errors())
+        raise ParamsError(f"params.yaml, section {where}: {faults}") from error
+
+
+def set_values(assignments: Iterable[str], path: Path | str = PARAMS_FILE) -> None:
+    """Edit `params.yaml` in place, keeping its comments.
+
+    Args:
+        assignments: `section.key=value` each, the value in YAML. A key must exist already.
+        path: the file.
+
+    Raises:
+        ParamsError: an assignment is malformed or names no existing key.
+    """
+    from ruamel.yaml import YAML  # round-trips comments; loaded only when something is set
+
+    assignments = list(assignments)
+    if not assignments:
+        return
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 4096
+    read_params(path)
+    document = editor.load(Path(path).read_text(encoding="utf-8"))
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        if not equals:
+            raise ParamsError(f"--set {assignment!r}: expected section.key=value")
+        *parents, last = dotted.strip().split(".")
+        place = document
+        for name in [*parents, last]:
+            if not isinstance(place, dict) or name not in place:
+                known = place if isinstance(place, dict) else []
+                raise ParamsError(f"--set {dotted}: no key {name!r} in params.yaml; {suggest(name, known)}")
+            parent, place = place, place[name]
+        try:
+            parent[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ParamsError(f"--set {assignment!r}: the value is not valid YAML: {error}") from error
+    buffer = io.StringIO()
+    editor.dump(document, buffer)
+    write_text(path, buffer.getvalue())
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """Return `did you mean …?` where one name is near, else the list of names."""
+    known = sorted(map(str, known))
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(known) or '(none)'}"
+
+
+def _fault(item: Any, settings: type[Params]) -> str:
+    place = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {place!r}, {suggest(str(item['loc'][-1]), settings.model_fields)}"
+    if item["type"] == "missing":
+        return f"key {place!r} is missing"
+    return f"{place}: {item['msg'].lower()}, got {item['input']!r}"

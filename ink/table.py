@@ -1,0 +1,380 @@
+"""The drawing table: the contract of every stage (schema, ragged views, Parquet in and out).
+
+A batch of drawings is two things side by side: `Ink`, the points in flat buffers, and a small Arrow
+table with one row of facts per drawing. Kernels run on the buffers, stages replace the ink and keep
+the facts, and nothing loops over points in Python.
+
+Legend: N drawings, S strokes, P points.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ink.errors import DataError
+from ink.files import atomic_path
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "valid", "test")
+
+_FACTS = [
+    pa.field("key", pa.string(), nullable=False),
+    pa.field("label", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+    pa.field("split", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+    pa.field("parent", pa.string(), nullable=False),
+    pa.field("copy", pa.int16(), nullable=False),
+    pa.field("timed", pa.bool_(), nullable=False),
+    pa.field("center_x", pa.float32(), nullable=False),
+    pa.field("center_y", pa.float32(), nullable=False),
+    pa.field("scale", pa.float32(), nullable=False),
+]
+_POINTS = [pa.field(name, pa.list_(pa.field("item", pa.float32(), nullable=False)), nullable=False) for name in "xyt"]
+_OFFSETS = pa.field("offsets", pa.list_(pa.field("item", pa.int32(), nullable=False)), nullable=False)
+
+FACTS_SCHEMA = pa.schema(_FACTS)
+SCHEMA = pa.schema([*_FACTS[:5], *_POINTS, _FACTS[5], _OFFSETS, *_FACTS[6:]])
+_METADATA_KEY = b"inkmill"
+
+
+@dataclass(frozen=True, eq=False)
+class Ink:
+    """Ragged ink of N drawings in flat buffers.
+
+    Stroke s holds the points `stroke_offsets[s]:stroke_offsets[s + 1]`; drawing n holds the strokes
+    `drawing_offsets[n]:drawing_offsets[n + 1]`.
+
+    Args:
+        x, y: (P,) float32, coordinates in the unit of the table (y grows downwards).
+        t: (P,) float32, seconds since the drawing's first pen-down.
+        stroke_offsets: (S + 1,) int64, ascending, first 0, last P.
+        drawing_offsets: (N + 1,) int64, ascending, first 0, last S.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    t: np.ndarray
+    stroke_offsets: np.ndarray
+    drawing_offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        points, strokes = len(self.x), len(self.stroke_offsets) - 1
+        if not len(self.y) == len(self.t) == points:
+            raise ValueError(f"x, y, t must be equally long, got {points}, {len(self.y)}, {len(self.t)}")
+        for name, offsets, last in (("stroke", self.stroke_offsets, points), ("drawing", self.drawing_offsets, strokes)):
+            if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != last or np.any(np.diff(offsets) < 0):
+                raise ValueError(f"{name}_offsets must ascend from 0 to {last}")
+
+    def __len__(self) -> int:
+        return len(self.drawing_offsets) - 1
+
+    @property
+    def n_points(self) -> int:
+        """Number of points of all drawings."""
+        return len(self.x)
+
+    @property
+    def n_strokes(self) -> int:
+        """Number of strokes of all drawings."""
+        return len(self.stroke_offsets) - 1
+
+    @property
+    def point_offsets(self) -> np.ndarray:
+        """(N + 1,) int64: the first point of each drawing, and P."""
+        return self.stroke_offsets[self.drawing_offsets]
+
+    def strokes(self, n: int) -> list[np.ndarray]:
+        """Return the strokes of drawing n, each (points, 3) float32 of x, y, t. For display, not for kernels."""
+        first, last = self.drawing_offsets[n], self.drawing_offsets[n + 1]
+        bounds = self.stroke_offsets[first : last + 1]
+        return [
+            np.stack([self.x[a:b], self.y[a:b], self.t[a:b]], axis=1)
+            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> Ink:
+        """Return the drawings at `indices`, in that order (repeats allowed)."""
+        indices = np.asarray(indices, dtype=np.int64)
+        stroke_index, drawing_offsets = _gather(self.drawing_offsets, indices)
+        point_index, stroke_offsets = _gather(self.stroke_offsets, stroke_index)
+        return Ink(self.x[point_index], self.y[point_index], self.t[point_index], stroke_offsets, drawing_offsets)
+
+    @classmethod
+    def from_strokes(cls, drawings: Iterable[Sequence[np.ndarray]]) -> Ink:
+        """Build ink from drawings given as lists of strokes, each (points, 3) of x, y, t."""
+        strokes: list[np.ndarray] = []
+        counts = [0]
+        for drawing in drawings:
+            strokes.extend(np.asarray(stroke, dtype=np.float32).reshape(-1, 3) for stroke in drawing)
+            counts.append(len(strokes))
+        flat = np.concatenate(strokes) if strokes else np.zeros((0, 3), dtype=np.float32)
+        lengths = np.array([0, *(len(stroke) for stroke in strokes)], dtype=np.int64)
+        x, y, t = (np.ascontiguousarray(flat[:, column]) for column in range(3))
+        return cls(x, y, t, np.cumsum(lengths), np.array(counts, dtype=np.int64))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Ink]) -> Ink:
+        """Join batches of drawings end to end."""
+        if not parts:
+            return cls.from_strokes([])
+        x, y, t = (np.concatenate([getattr(part, name) for part in parts]) for name in "xyt")
+        return cls(
+            x,
+            y,
+            t,
+            _join_offsets([part.stroke_offsets for part in parts]),
+            _join_offsets([part.drawing_offsets for part in parts]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Drawings:
+    """N drawings: their ink and one row of facts each.
+
+    Args:
+        ink: the points.
+        facts: Arrow table of schema `FACTS_SCHEMA`, N rows.
+    """
+
+    ink: Ink
+    facts: pa.Table
+
+    def __post_init__(self) -> None:
+        if len(self.ink) != self.facts.num_rows:
+            raise ValueError(f"{len(self.ink)} drawings of ink but {self.facts.num_rows} rows of facts")
+        if self.facts.schema.names != FACTS_SCHEMA.names:
+            raise ValueError(f"facts must have the columns {FACTS_SCHEMA.names}, got {self.facts.schema.names}")
+
+    def __len__(self) -> int:
+        return len(self.ink)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column of facts as a NumPy array (strings as objects)."""
+        column = self.facts.column(name).combine_chunks()
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string())
+        return column.to_numpy(zero_copy_only=False)
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> Drawings:
+        """Return the drawings at `indices`, in that order."""
+        indices = np.asarray(indices, dtype=np.int64)
+        return Drawings(self.ink.take(indices), self.facts.take(pa.array(indices)))
+
+    def where(self, **wanted: str) -> Drawings:
+        """Return the drawings whose facts equal the values given: `drawings.where(split="train")`."""
+        mask = np.ones(len(self), dtype=bool)
+        for name, value in wanted.items():
+            mask &= self.column(name) == value
+        return self.take(np.flatnonzero(mask))
+
+    def with_ink(self, ink: Ink, **columns: Any) -> Drawings:
+        """Return the same rows with other ink; keyword arguments replace columns of facts."""
+        facts = self.facts
+        for name, values in columns.items():
+            field = FACTS_SCHEMA.field(name)
+            column = pa.array(np.asarray(values)) if not isinstance(values, pa.Array) else values
+            facts = facts.set_column(facts.schema.names.index(name), field, column.cast(field.type))
+        return Drawings(ink, facts)
+
+    def to_table(self) -> pa.Table:
+        """Return the Arrow table of schema `SCHEMA` (the buffers are shared, not copied)."""
+        ink = self.ink
+        point_offsets = pa.array(ink.point_offsets.astype(np.int32))
+        columns = {name: self.facts.column(name) for name in FACTS_SCHEMA.names}
+        for name in "xyt":
+            columns[name] = pa.ListArray.from_arrays(
+                point_offsets, pa.array(getattr(ink, name), pa.float32()), type=SCHEMA.field(name).type
+            )
+        starts = ink.stroke_offsets[:-1]
+        owner = np.repeat(np.arange(len(ink)), np.diff(ink.drawing_offsets))
+        local = (starts - ink.point_offsets[:-1][owner]).astype(np.int32)
+        columns["offsets"] = pa.ListArray.from_arrays(
+            pa.array(ink.drawing_offsets.astype(np.int32)), pa.array(local), type=SCHEMA.field("offsets").type
+        )
+        return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Drawings:
+        """Read an Arrow table of schema `SCHEMA`.
+
+        Raises:
+            DataError: a column is missing or of another type.
+        """
+        missing = [name for name in SCHEMA.names if name not in table.schema.names]
+        if missing:
+            raise DataError(f"drawing table lacks the columns {missing}; it has {table.schema.names}")
+        table = table.select(SCHEMA.names).cast(SCHEMA).combine_chunks()
+        if table.num_rows == 0:
+            return cls(Ink.from_strokes([]), table.select(FACTS_SCHEMA.names))
+        lists = {name: table.column(name).chunk(0) for name in ("x", "y", "t", "offsets")}
+        point_offsets = _list_offsets(lists["x"])
+        for name in "yt":
+            if not np.array_equal(_list_offsets(lists[name]), point_offsets):
+                raise DataError(f"drawing table: column {name} has other lengths than x")
+        drawing_offsets = _list_offsets(lists["offsets"])
+        owner = np.repeat(np.arange(table.num_rows), np.diff(drawing_offsets))
+        local = lists["offsets"].flatten().to_numpy().astype(np.int64)
+        stroke_offsets = np.append(local + point_offsets[:-1][owner], point_offsets[-1])
+        x, y, t = (lists[name].flatten().to_numpy() for name in "xyt")
+        try:
+            ink = Ink(x, y, t, stroke_offsets, drawing_offsets)
+        except ValueError as error:
+            raise DataError(f"drawing table: stroke offsets are inconsistent: {error}") from error
+        return cls(ink, table.select(FACTS_SCHEMA.names))
+
+    @classmethod
+    def build(
+        cls,
+        ink: Ink,
+        key: Sequence[str],
+        label: Sequence[str],
+        *,
+        split: Sequence[str] | None = None,
+        timed: bool = False,
+    ) -> Drawings:
+        """Make originals (copy 0, their own parent, no normalization taken away) from ink, keys and labels."""
+        count = len(ink)
+        strings = pa.dictionary(pa.int32(), pa.string())
+        columns = [
+            pa.array(key, pa.string()),
+            pa.array(label, pa.string()).cast(strings),
+            pa.array(split if split is not None else [""] * count, pa.string()).cast(strings),
+            pa.array(key, pa.string()),
+            pa.array(np.zeros(count, np.int16)),
+            pa.array(np.full(count, timed)),
+            pa.array(np.zeros(count, np.float32)),
+            pa.array(np.zeros(count, np.float32)),
+            pa.array(np.ones(count, np.float32)),
+        ]
+        return cls(ink, pa.table(columns, schema=FACTS_SCHEMA))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Drawings]) -> Drawings:
+        """Join batches end to end."""
+        if not parts:
+            return cls(Ink.from_strokes([]), FACTS_SCHEMA.empty_table())
+        facts = pa.concat_tables([part.facts for part in parts]).unify_dictionaries().combine_chunks()
+        return cls(Ink.concat([part.ink for part in parts]), facts)
+
+
+def validate(drawings: Drawings) -> np.ndarray:
+    """Check every drawing against the table's contract.
+
+    Returns:
+        (N,) array of objects: "" for a good drawing, else the reason that it is not.
+    """
+    ink = drawings.ink
+    reasons = np.full(len(drawings), "", dtype=object)
+    points_of = np.diff(ink.point_offsets)
+    owner = np.repeat(np.arange(len(ink)), points_of)
+    not_finite = ~(np.isfinite(ink.x) & np.isfinite(ink.y) & np.isfinite(ink.t))
+    backwards = np.zeros(ink.n_points, dtype=bool)
+    backwards[1:] = (np.diff(ink.t) < 0) & (owner[1:] == owner[:-1])
+    empty_stroke = np.repeat(np.arange(len(ink)), np.diff(ink.drawing_offsets))[np.diff(ink.stroke_offsets) == 0]
+    reasons[np.unique(owner[backwards])] = "time runs backwards"
+    reasons[np.unique(empty_stroke)] = "a stroke without points"
+    reasons[np.unique(owner[not_finite])] = "a coordinate or time that is not finite"
+    reasons[points_of == 0] = "no points"
+    return reasons
+
+
+def write_drawings(path: Path | str, drawings: Drawings, metadata: dict[str, Any]) -> None:
+    """Write one Parquet file of drawings, atomically; equal input gives equal bytes.
+
+    Args:
+        path: the file to write.
+        drawings: its rows, in this order.
+        metadata: dataset, stage, parameters and provenance; must be JSON. The schema version is added.
+    """
+    with DrawingsWriter(path, metadata) as writer:
+        writer.write(drawings)
+
+
+class DrawingsWriter:
+    """Write drawings batch by batch, so that memory does not grow with the file; one row group a batch.
+
+    A context manager: the file appears under its name only when the block ends without an error.
+    """
+
+    def __init__(self, path: Path | str, metadata: dict[str, Any]) -> None:
+        self._target = atomic_path(path)
+        value = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True, allow_nan=False)
+        self._schema = SCHEMA.with_metadata({_METADATA_KEY: value.encode()})
+
+    def __enter__(self) -> DrawingsWriter:
+        self._writer = pq.ParquetWriter(self._target.__enter__(), self._schema, compression="zstd")
+        return self
+
+    def write(self, drawings: Drawings) -> None:
+        """Append one batch as one row group."""
+        table = drawings.to_table().replace_schema_metadata(self._schema.metadata)
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._writer.close()
+        self._target.__exit__(kind, error, trace)
+
+
+def read_drawings(path: Path | str) -> Drawings:
+    """Read one Parquet file of drawings whole.
+
+    Raises:
+        DataError: the file is not a drawing table, or of another schema version.
+    """
+    _checked_metadata(path)
+    return Drawings.from_table(pq.read_table(path))
+
+
+def iter_drawings(path: Path | str) -> Iterator[Drawings]:
+    """Read one Parquet file of drawings row group by row group."""
+    _checked_metadata(path)
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield Drawings.from_table(file.read_row_group(group))
+
+
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """Return the provenance that a file of drawings carries."""
+    return _checked_metadata(path)
+
+
+def _checked_metadata(path: Path | str) -> dict[str, Any]:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({error}); run the stage that writes it again") from error
+    if _METADATA_KEY not in metadata:
+        raise DataError(f"{path}: a Parquet file, but not a drawing table of Inkmill (no `inkmill` metadata)")
+    value = json.loads(metadata[_METADATA_KEY])
+    if value.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema version {value.get('schema_version')}, this Inkmill reads {SCHEMA_VERSION}; "
+            f"run `dvc repro` to make it anew"
+        )
+    return value
+
+
+def _gather(offsets: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the element indices of the ragged rows `indices`, and the offsets of the gathered rows."""
+    starts = offsets[indices]
+    lengths = offsets[indices + 1] - starts
+    gathered = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    elements = np.arange(gathered[-1]) + np.repeat(starts - gathered[:-1], lengths)
+    return elements, gathered
+
+
+def _join_offsets(parts: Sequence[np.ndarray]) -> np.ndarray:
+    lengths = np.concatenate([np.diff(part) for part in parts])
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _list_offsets(array: pa.ListArray) -> np.ndarray:
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0]
