@@ -24,7 +24,7 @@ def rasterize(
     Args:
         ink: N drawings.
         size: pixels a side.
-        line_width: width of the pen, pixels. Thinner than 1 is drawn 1 wide and fainter.
+        line_width: width of the pen, pixels. Below 1 the line gets fainter, its total ink stays length * width.
         margin: pixels between the border and the middle of the outermost line; only for `fit`.
         fit: scale each drawing's box into the square, centred, aspect kept (a drawing without extent becomes
             a dot in the middle). False: the square [-1, 1] x [-1, 1] fills the picture.
@@ -98,7 +98,7 @@ def _rasterize(
     x = (x - np.repeat(middle_x, count)) * zoom + 0.5 * size
     y = (y - np.repeat(middle_y, count)) * zoom + 0.5 * size
     out = np.zeros((len(ink), size, size), np.uint8)
-    when = np.zeros(out.shape if len(moment) else (0, 0, 0), np.float32)
+    when = np.zeros(out.shape if len(moment) else (1, 1, 1), np.float32)
     _draw_all(x, y, moment, strokes, np.array(ink.drawing_offsets, np.int64), float(line_width), out, when)
     return out, when
 
@@ -112,9 +112,9 @@ def _draw_all(x, y, moment, strokes, drawings, width, out, when):
             for i in range(first, max(last, first + 1)):  # a stroke of one point is a segment of no length
                 j = min(i + 1, last)
                 if timed:
-                    _draw_timed(x[i], y[i], x[j], y[j], moment[i], moment[j], width, out[d], when[d])
+                    _draw(x[i], y[i], x[j], y[j], width, out[d], True, moment[i], moment[j], when[d])
                 else:
-                    _draw(x[i], y[i], x[j], y[j], width, out[d])
+                    _draw(x[i], y[i], x[j], y[j], width, out[d], False, 0.0, 0.0, when[0])
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +126,7 @@ def _span(low, high, reach, size):
 
 
 @njit(cache=True, nogil=True)
-def _draw(ax, ay, bx, by, width, out):
+def _draw(ax, ay, bx, by, width, out, timed, begin, end, when):
     size = out.shape[0]
     reach = 0.5 * width + 0.5
     most = min(1.0, width)
@@ -144,29 +144,7 @@ def _draw(ax, ay, bx, by, width, out):
             distance2 = ox * ox + oy * oy
             if distance2 < reach * reach:
                 ink = np.uint8(255.0 * min(most, reach - math.sqrt(distance2)) + 0.5)
-                if ink > out[row, column]:
+                if ink > out[row, column] or (timed and ink > 0 and ink == out[row, column]):
                     out[row, column] = ink
-
-
-@njit(cache=True, nogil=True)
-def _draw_timed(ax, ay, bx, by, begin, end, width, out, when):
-    size = out.shape[0]
-    reach = 0.5 * width + 0.5
-    most = min(1.0, width)
-    dx, dy = bx - ax, by - ay
-    squared = dx * dx + dy * dy
-    inverse = 1.0 / squared if squared > 0.0 else 0.0
-    left, right = _span(min(ax, bx), max(ax, bx), reach, size)
-    top, bottom = _span(min(ay, by), max(ay, by), reach, size)
-    for row in range(top, bottom):
-        py = row + 0.5 - ay
-        for column in range(left, right):
-            px = column + 0.5 - ax
-            along = min(1.0, max(0.0, (px * dx + py * dy) * inverse))
-            ox, oy = px - along * dx, py - along * dy
-            distance2 = ox * ox + oy * oy
-            if distance2 < reach * reach:
-                ink = np.uint8(255.0 * min(most, reach - math.sqrt(distance2)) + 0.5)
-                if ink > 0 and ink >= out[row, column]:
-                    out[row, column] = ink
-                    when[row, column] = begin + along * (end - begin)
+                    if timed:
+                        when[row, column] = begin + along * (end - begin)

@@ -1,0 +1,167 @@
+"""The protocol of a model: what it wants to see of a drawing, its loss, and what it can do.
+
+The pipeline asks what a model can (`isinstance(model, Autoencoder)`), never which model it is.
+
+Legend for every model file: B drawings, T points, H hidden, Z latent; xy in unit-circle units, the
+first sample at the origin; pen_up is the pen's state, 1 where the pen leaves no ink.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ink import geometry, raster
+from ink.errors import ParamsError
+from ink.params import suggest
+from ink.table import Ink
+
+Batch = Mapping[str, Tensor]
+"""`points`: what the representation's `collate` made, B first; `label`: (B,) int64 class indices."""
+
+
+@dataclass(frozen=True)
+class FullSequence:
+    """All strokes and the pen-up joins between them as one sequence (SketchODE, section 4.4).
+
+    Args:
+        points: T, uniform in the drawing's clock.
+    """
+
+    points: int
+
+    def collate(self, ink: Ink) -> Tensor:
+        """Return (N, T, 3) float32 of x, y, pen_up; each drawing starts at the origin."""
+        sequence = geometry.full_sequence(ink, self.points)[..., :3]
+        sequence[..., :2] -= sequence[:, :1, :2]
+        return torch.from_numpy(np.ascontiguousarray(sequence, dtype=np.float32))
+
+    def to_ink(self, sequence: Tensor) -> Ink:
+        """Return drawings, each centred on its box: the format does not hold where a drawing began.
+
+        Args:
+            sequence: (N, T, 3) of x, y, probability of pen_up.
+        """
+        ink = geometry.from_full_sequence(sequence.detach().cpu().double().numpy())
+        boxes = geometry.bounding_boxes(ink)
+        center = (boxes[:, :2] + boxes[:, 2:]) / 2
+        of_drawing = np.repeat(center, np.diff(ink.point_offsets), axis=0).astype(np.float32)
+        return Ink(ink.x - of_drawing[:, 0], ink.y - of_drawing[:, 1], ink.t, ink.stroke_offsets, ink.drawing_offsets)
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An antialiased picture of the drawing, fitted into a square.
+
+    Args:
+        size: side in pixels.
+        line_width: of the ink, in pixels.
+    """
+
+    size: int
+    line_width: float
+
+    def collate(self, ink: Ink) -> Tensor:
+        """Return (N, 1, size, size) float32 in [0, 1], ink = 1."""
+        pictures = raster.rasterize(ink, size=self.size, line_width=self.line_width)
+        return torch.from_numpy(pictures)[:, None].float() / 255
+
+
+Representation = FullSequence | Raster
+
+
+class SketchModel(nn.Module, ABC):
+    """Base of every system. Built from its own frozen config; `forward` depends on its arguments only."""
+
+    Config: ClassVar[type]
+    config: Any
+
+    @property
+    @abstractmethod
+    def representation(self) -> Representation:
+        """What the model wants to see of a drawing."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the training objective as `loss`, and the named terms that it is made of (scalars)."""
+
+    def validation_loss(self, batch: Batch) -> Tensor:
+        """Return the scalar that validation reports: never teacher-forced. Default: the training loss."""
+        return self.loss(batch)["loss"]
+
+    def augment(self, ink: Ink, generator: np.random.Generator) -> Ink:
+        """Return the training drawings as this epoch shall see them. Default: unchanged."""
+        return ink
+
+    def decayed_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that weight decay applies to. Default: none."""
+        return iter(())
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """A model that turns a drawing into one latent vector and back."""
+
+    def encode(self, points: Tensor) -> Tensor:
+        """(B, ...) of the representation -> (B, Z)."""
+
+    def decode(self, z: Tensor, points: int | None = None) -> Tensor:
+        """(B, Z) -> (B, T, 3) of x, y, probability of pen_up; T is the config's unless given."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A model that names the class of a drawing."""
+
+    def classify(self, points: Tensor) -> Tensor:
+        """(B, ...) of the representation -> (B, classes) logits."""
+
+
+C = TypeVar("C")
+
+
+def build_config(config: type[C], values: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> C:
+    """Make a config dataclass from a block of `params.yaml`; `defaults` fill the fields that the block leaves out.
+
+    Raises:
+        ParamsError: an unknown key, a missing field, or a value that the config refuses.
+    """
+    names = {field.name for field in fields(config)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in names:
+            raise ParamsError(f"params.yaml, section {where}: unknown key {name!r}, {suggest(name, names)}")
+    merged = {name: value for name, value in defaults.items() if name in names} | dict(values)
+    missing = sorted(names - merged.keys())
+    if missing:
+        raise ParamsError(f"params.yaml, section {where}: missing {', '.join(missing)}")
+    try:
+        return config(**merged)
+    except (ValueError, TypeError) as error:
+        raise ParamsError(f"params.yaml, section {where}: {error}") from error
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless `condition`: how configs check their own fields."""
+    if not condition:
+        raise ValueError(message)
+
+
+def sequence_loss(predicted: Tensor, pen_logit: Tensor, target: Tensor, pen_weight: float) -> dict[str, Tensor]:
+    """Smooth-L1 on positions and Bernoulli negative log-likelihood on the pen (SketchODE, equation 5).
+
+    Args:
+        predicted: (B, T, 2) positions; pen_logit: (B, T); target: (B, T, 3).
+        pen_weight: weight of the pen's term.
+
+    Returns:
+        `loss`; `xy`, summed over x and y, mean over B and T; `pen`, mean over B and T, in nats.
+    """
+    xy = nn.functional.smooth_l1_loss(predicted, target[..., :2]) * 2
+    pen = nn.functional.binary_cross_entropy_with_logits(pen_logit, target[..., 2])
+    return {"loss": xy + pen_weight * pen, "xy": xy, "pen": pen}

@@ -1,0 +1,1 @@
+"""Parts that two systems share: the ODE engine, splines, small networks."""

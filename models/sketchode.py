@@ -1,0 +1,240 @@
+"""SketchODE, full-sequence: a neural CDE reads the drawing, a second-order neural ODE writes it.
+
+Das, Yang, Hospedales, Xiang, Song: SketchODE, ICLR 2022. Notable: the pen's trajectory is continuous in
+the latent code, so interpolation is smooth, and a drawing decodes at any resolution.
+
+How we differ from the authors' code: the spline's knots are the times at which it is evaluated; z and
+the bias of the first layer are multiplied out once per drawing instead of at every evaluation; the
+position of the hidden state, which the dynamics never read, is not integrated; the pen's logit has a
+learned offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both solves run on
+`models.nn.fused`, or on `models.nn.ode` with the adjoint gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
+from models.nn.activations import ACTIVATIONS
+from models.nn.fused import Network, rk4_network, stage_times
+from models.nn.ode import METHODS, odeint
+from models.nn.spline import derivative_matrix
+
+_WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
+
+
+@dataclass(frozen=True)
+class SketchODEConfig:
+    """Settings of SketchODE (section 5.1 unless noted).
+
+    Args:
+        hidden_size: d, size of the CDE's and the ODE's state.
+        latent_size: l, size of z.
+        points: G_seq, samples per drawing.
+        duration: T, upper limit of the time range.
+        activation: of the dynamics' hidden layers, a key of `ACTIVATIONS`.
+        omega: frequency of a periodic activation (authors' code: 3).
+        learn_omega: learn it per layer, as sigmoid(f) * 2 omega, starting at omega.
+        summary: what of the encoder's trajectory is read: "last" g(t1) (paper) or "max" over time (authors' code).
+        time_dependent: give the time to the dynamics.
+        gradient: "direct" (fused path; rk4 only) or "adjoint" (constant memory).
+        method: solver, a key of `METHODS`.
+        pen_weight: weight of the pen's loss against the position's.
+    """
+
+    hidden_size: int
+    latent_size: int
+    points: int
+    duration: float
+    activation: str
+    omega: float
+    learn_omega: bool
+    summary: str
+    time_dependent: bool
+    gradient: str
+    method: str
+    pen_weight: float
+
+    def __post_init__(self) -> None:
+        require(self.hidden_size >= 4, f"hidden_size must be at least 4, got {self.hidden_size}")
+        require(self.latent_size >= 1, f"latent_size must be at least 1, got {self.latent_size}")
+        require(self.points >= 2, f"points must be at least 2, got {self.points}")
+        require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
+        require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
+        require(self.summary in ("last", "max"), f"summary must be 'last' or 'max', got {self.summary!r}")
+        require(self.gradient in ("direct", "adjoint"), f"gradient must be direct or adjoint, got {self.gradient!r}")
+        require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
+
+
+class Dynamics(nn.Module):
+    """The right-hand side: an MLP with two hidden layers of width floor(1.2 d).
+
+    Args:
+        size: n of the state it reads; outputs: size of what it gives; context: size of a constant input.
+        config: activation, omega, time-dependence.
+    """
+
+    def __init__(self, size: int, outputs: int, context: int, config: SketchODEConfig) -> None:
+        super().__init__()
+        hidden = int(_WIDTH_FACTOR * config.hidden_size)
+        self.state = nn.Linear(size, hidden)
+        self.context = nn.Linear(context, hidden, bias=False) if context else None
+        self.time = nn.Parameter(torch.zeros(hidden), requires_grad=config.time_dependent)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, outputs)
+        self.frequency = nn.Parameter(torch.zeros(2), requires_grad=config.learn_omega)
+        self.activation = config.activation
+        self.omega = config.omega
+
+    def network(self, batch: int, context: Tensor | None, omega: float | None) -> Network:
+        """Return the weights as the solvers want them, with the frequencies multiplied in.
+
+        Args:
+            batch: B.
+            context: (B, context) constant input, or None.
+            omega: replaces the trained frequency (abstraction, section 5.5).
+        """
+        periodic = self.activation in ("sin", "cos")
+        top = (omega or self.omega) if periodic else 0.5
+        first, second = (2 * top * torch.sigmoid(self.frequency)).unbind()
+        constant = self.state.bias.expand(batch, -1)
+        if self.context is not None:
+            constant = constant + self.context(context)
+        return Network(
+            constant=first * constant,
+            time=first * self.time,
+            w1=first * self.state.weight,
+            w2=second * self.hidden.weight,
+            b2=second * self.hidden.bias,
+            w3=self.output.weight,
+            b3=self.output.bias,
+            activation=self.activation,
+        )
+
+
+class SketchODE(SketchModel):
+    """CDE encoder, linear latent, second-order augmented ODE decoder. Shapes: see `models.base`."""
+
+    Config = SketchODEConfig
+
+    def __init__(self, config: SketchODEConfig) -> None:
+        super().__init__()
+        self.config = config
+        size = config.hidden_size
+        self.cde = Dynamics(size, size * 4, 0, config)  # path: x, y, pen, time
+        self.to_latent = nn.Linear(size, config.latent_size)
+        self.from_latent = nn.Linear(config.latent_size, size - 3)  # initial velocity of the hidden part
+        self.ode = Dynamics(size, size, config.latent_size, config)
+        self.start_velocity = nn.Parameter(torch.zeros(3))
+        self.pen_offset = nn.Parameter(torch.full((), -1.0))
+        times = torch.linspace(0, config.duration, config.points)
+        self.register_buffer("slope", derivative_matrix(times, stage_times(times)).float(), persistent=False)
+
+    @property
+    def representation(self) -> FullSequence:
+        """Uniform samples of the whole drawing, pen-up joins included."""
+        return FullSequence(self.config.points)
+
+    def encode(self, points: Tensor) -> Tensor:
+        """(B, T, 3) -> (B, Z): dg/dt = G(t, g) dX/dt, g(t0) = 0, z = L(g(t1)) (equation 4).
+
+        T may differ from the config's: the samples are taken as uniform in time.
+        """
+        batch, count, _ = points.shape
+        times = self._times(count, points)
+        slope = self.slope if count == self.config.points else derivative_matrix(times, stage_times(times))
+        time = times.expand(batch, -1).unsqueeze(-1)
+        path = torch.cat([points, time], -1)  # (B, T, 4)
+        derivative = torch.einsum("qt,btc->qbc", slope.to(path), path).contiguous()  # (2 T - 1, B, 4)
+        start = points.new_zeros(batch, self.config.hidden_size)
+        network = self.cde.network(batch, None, None)
+        states = self._solve(start, network, times, derivative, self.cde)[0]
+        summary = states[-1] if self.config.summary == "last" else states.max(0).values
+        return self.to_latent(summary)
+
+    def decode(self, z: Tensor, points: int | None = None, omega: float | None = None) -> Tensor:
+        """(B, Z) -> (B, T, 3) of x, y, probability of pen_up, at any number of points.
+
+        Args:
+            z: latent codes.
+            points: T; the config's if None.
+            omega: lower than the trained frequency removes detail (section 5.5).
+        """
+        xy, logit = self._trajectory(z, points or self.config.points, omega)
+        return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Smooth-L1 on positions, Bernoulli likelihood of the pen (equation 5)."""
+        target = batch["points"]
+        xy, logit = self._trajectory(self.encode(target), target.shape[1], None)
+        return sequence_loss(xy, logit, target, self.config.pen_weight)
+
+    def decayed_parameters(self) -> Iterator[nn.Parameter]:
+        """The dynamics' weight matrices only (section 5.1)."""
+        for dynamics in (self.cde, self.ode):
+            for parameter in dynamics.parameters():
+                if parameter.dim() == 2:
+                    yield parameter
+
+    def _trajectory(self, z: Tensor, points: int, omega: float | None) -> tuple[Tensor, Tensor]:
+        """Integrate a'' = F(a', t, z), a = [s h] (equation 2); return s as (B, T, 2) and pen logits (B, T)."""
+        times = self._times(points, z)
+        velocity = torch.cat([self.start_velocity.expand(len(z), -1), self.from_latent(z)], -1)
+        network = self.ode.network(len(z), z, omega)
+        _, means = self._solve(velocity, network, times, None, self.ode)  # (T - 1, B, d)
+        steps = (times[1:] - times[:-1])[:, None, None]
+        observed = torch.cumsum(means[..., :3] * steps, 0)
+        observed = torch.cat([observed.new_zeros(1, *observed.shape[1:]), observed]).transpose(0, 1)
+        return observed[..., :2], observed[..., 2] + self.pen_offset
+
+    def _solve(
+        self, start: Tensor, network: Network, times: Tensor, path: Tensor | None, dynamics: Dynamics
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states (T, B, d) and the mean state of each interval (T - 1, B, d)."""
+        if self.config.gradient == "direct" and self.config.method == "rk4":
+            return rk4_network(start, network, times, path)
+        return _solve_general(start, network, times, path, self.config)
+
+    def _times(self, points: int, like: Tensor) -> Tensor:
+        return torch.linspace(0, self.config.duration, points, dtype=like.dtype, device=like.device)
+
+
+def _solve_general(
+    start: Tensor, network: Network, times: Tensor, path: Tensor | None, config: SketchODEConfig
+) -> tuple[Tensor, Tensor]:
+    """Solve by `models.nn.ode` any method and gradient; the integral of the state rides along as extra state."""
+    act = ACTIVATIONS[network.activation].function
+    size = start.shape[-1]
+    halves = stage_times(times)
+
+    def field(t: Tensor, state: Tensor) -> Tensor:
+        y = state[..., :size]
+        u1 = y @ network.w1.t() + network.constant + network.time * t
+        slope = act(act(u1) @ network.w2.t() + network.b2) @ network.w3.t() + network.b3
+        if path is not None:
+            slope = torch.bmm(slope.view(*y.shape, -1), _interpolate(path, halves, t).unsqueeze(-1))[..., 0]
+        return torch.cat([slope, y], -1)
+
+    parameters = [p for p in vars(network).values() if isinstance(p, Tensor) and p.requires_grad]
+    joined = odeint(
+        field,
+        torch.cat([start, torch.zeros_like(start)], -1),
+        times,
+        method=config.method,
+        gradient=config.gradient,
+        parameters=parameters,
+    )
+    states, integral = joined[..., :size], joined[..., size:]
+    return states, (integral[1:] - integral[:-1]) / (times[1:] - times[:-1])[:, None, None]
+
+
+def _interpolate(path: Tensor, knots: Tensor, t: Tensor) -> Tensor:
+    """Return the path's derivative at t, exact at every time and midpoint: it is quadratic between times."""
+    last = len(knots) - 3
+    i = int(torch.searchsorted(knots, t.detach(), right=True).sub(1).clamp(0, last)) // 2 * 2
+    s = (t - knots[i]) / (knots[i + 2] - knots[i])
+    return (1 - s) * (1 - 2 * s) * path[i] + 4 * s * (1 - s) * path[i + 1] + s * (2 * s - 1) * path[i + 2]
