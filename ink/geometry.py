@@ -70,12 +70,13 @@ def flat64(ink: Ink) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np
     Raises:
         DataError: a drawing has no stroke, or a stroke no point.
     """
-    if np.any(np.diff(ink.drawing_offsets) == 0):
-        empty = int(np.argmin(np.diff(ink.drawing_offsets)))
-        raise DataError(f"drawing {empty}: expected one stroke or more, got none; quarantine it first (ink.table.validate)")
-    if np.any(np.diff(ink.stroke_offsets) == 0):
-        stroke = int(np.argmin(np.diff(ink.stroke_offsets)))
-        raise DataError(f"stroke {stroke}: expected one point or more, got none; quarantine it first (ink.table.validate)")
+    for name, part, offsets in (("drawing", "stroke", ink.drawing_offsets), ("stroke", "point", ink.stroke_offsets)):
+        empty = np.flatnonzero(np.diff(offsets) == 0)
+        if len(empty):
+            raise DataError(
+                f"{name} {empty[0]} of the batch: expected one {part} or more, got none; "
+                f"drawings that ink.table.validate refuses belong in quarantine"
+            )
     x, y, t = (np.array(values, np.float64) for values in (ink.x, ink.y, ink.t))
     return x, y, t, np.array(ink.stroke_offsets, np.int64), np.array(ink.point_offsets, np.int64)
 

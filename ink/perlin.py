@@ -21,19 +21,19 @@ PERIOD = 256.0  # the lattice repeats after so many cells
 SEED_X = 31.416  # the paper's eps_x and eps_y: where in the field the two displacements are read,
 SEED_Y = 173.205  # far apart and off each other's lattice
 
-_PERMUTATION = np.array(
-    [int(pair, 16) for pair in (
-        "97 a0 89 5b 5a 0f 83 0d c9 5f 60 35 c2 e9 07 e1 8c 24 67 1e 45 8e 08 63 25 f0 15 0a 17 be 06 94 "
-        "f7 78 ea 4b 00 1a c5 3e 5e fc db cb 75 23 0b 20 39 b1 21 58 ed 95 38 57 ae 14 7d 88 ab a8 44 af "
-        "4a a5 47 86 8b 30 1b a6 4d 92 9e e7 53 6f e5 7a 3c d3 85 e6 dc 69 5c 29 37 2e f5 28 f4 66 8f 36 "
-        "41 19 3f a1 01 d8 50 49 d1 4c 84 bb d0 59 12 a9 c8 c4 87 82 74 bc 9f 56 a4 64 6d c6 ad ba 03 40 "
-        "34 d9 e2 fa 7c 7b 05 ca 26 93 76 7e ff 52 55 d4 cf ce 3b e3 2f 10 3a 11 b6 bd 1c 2a df b7 aa d5 "
-        "77 f8 98 02 2c 9a a3 46 dd 99 65 9b a7 2b ac 09 81 16 27 fd 13 62 6c 6e 4f 71 e0 e8 b2 b9 70 68 "
-        "da f6 61 e4 fb 22 f2 c1 ee d2 90 0c bf b3 a2 f1 51 33 91 eb f9 0e ef 6b 31 c0 d6 1f b5 c7 6a 9d "
+_PERMUTATION = np.frombuffer(
+    bytes.fromhex(
+        "97 a0 89 5b 5a 0f 83 0d c9 5f 60 35 c2 e9 07 e1 8c 24 67 1e 45 8e 08 63 25 f0 15 0a 17 be 06 94"
+        "f7 78 ea 4b 00 1a c5 3e 5e fc db cb 75 23 0b 20 39 b1 21 58 ed 95 38 57 ae 14 7d 88 ab a8 44 af"
+        "4a a5 47 86 8b 30 1b a6 4d 92 9e e7 53 6f e5 7a 3c d3 85 e6 dc 69 5c 29 37 2e f5 28 f4 66 8f 36"
+        "41 19 3f a1 01 d8 50 49 d1 4c 84 bb d0 59 12 a9 c8 c4 87 82 74 bc 9f 56 a4 64 6d c6 ad ba 03 40"
+        "34 d9 e2 fa 7c 7b 05 ca 26 93 76 7e ff 52 55 d4 cf ce 3b e3 2f 10 3a 11 b6 bd 1c 2a df b7 aa d5"
+        "77 f8 98 02 2c 9a a3 46 dd 99 65 9b a7 2b ac 09 81 16 27 fd 13 62 6c 6e 4f 71 e0 e8 b2 b9 70 68"
+        "da f6 61 e4 fb 22 f2 c1 ee d2 90 0c bf b3 a2 f1 51 33 91 eb f9 0e ef 6b 31 c0 d6 1f b5 c7 6a 9d"
         "b8 54 cc b0 73 79 32 2d 7f 04 96 fe 8a ec cd 5d de 72 43 1d 18 48 f3 8d 80 c3 4e 42 d7 3d 9c b4"
-    ).split()],
-    dtype=np.int64,
-)  # fmt: skip
+    ),
+    np.uint8,
+).astype(np.int64)
 
 
 def perlin2d(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def perlin_warp(ink: Ink, eps: np.ndarray, sigma: float, frequency: float) -> In
     eps = np.array(eps, np.float64)
     if eps.shape != (len(ink), 2):
         raise ValueError(f"eps must hold one 2-vector a drawing, shape ({len(ink)}, 2), got {eps.shape}")
-    x, y, t, strokes, points = flat64(ink)
+    x, y, t, strokes, _ = flat64(ink)
     shift = np.zeros((2, len(x)))
     _warp(x, y, t, strokes, np.array(ink.drawing_offsets, np.int64), eps, float(frequency), shift)
     moved_x, moved_y = ((v + sigma * shift[axis]).astype(np.float32) for axis, v in enumerate((x, y)))

@@ -1,0 +1,172 @@
+"""Rasters of handwriting to strokes: the way from scikit-learn's digits and MNIST to ink.
+
+Upsample by a cubic spline, threshold, thin to a skeleton, trace it into pen strokes (`ink.skeleton`), smooth.
+No single threshold serves a raster of 8x8: a low one fills the holes of 6, 8, 9 and 0, a high one breaks faint
+strokes. So several are tried, and the strokes that draw the raster best, in the sense of least squares, are kept.
+
+Skeletons: T. Y. Zhang and C. Y. Suen, "A fast parallel algorithm for thinning digital patterns", CACM 27 (1984),
+as scikit-image implements it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d, label, zoom
+from skimage.morphology import skeletonize
+
+from ink.skeleton import trace_strokes
+from ink.table import Ink
+
+_WORKING_SIZE = 96  # pixels along the longer side after upsampling, about
+_PADDING = 2  # empty source pixels around the raster, so that ink at its border has a background
+_LEVELS = (0.3, 0.42, 0.54)  # of the raster's peak
+_LOCAL_LEVELS = (0.3, 0.42)  # the same, for ink that must also stand out of its neighbourhood
+_LOCAL_SIGMA = 1.1  # size of that neighbourhood, in stroke widths
+_SPECK_AREA = 0.35  # components smaller than this many squared stroke widths are noise
+_STROKE_COST = 0.01  # a stroke more must explain this share of the raster's energy
+
+
+@dataclass(frozen=True)
+class _Trace:
+    strokes: list[np.ndarray]  # (n, 2) row, column in working pixels
+    residual: float  # share of the raster's energy that the strokes do not explain
+
+
+def vectorize(images: np.ndarray) -> Ink:
+    """Turn rasters into strokes.
+
+    Args:
+        images: (N, H, W) intensities of ink, 0 for paper; any scale, finite.
+
+    Returns:
+        Ink of N drawings in the raster's pixels: x to the right, y down, the centre of the first pixel at
+        (0.5, 0.5). t is arc length, pen-up joins included (no clock: `timed` is false). A blank raster
+        gives a drawing without strokes.
+
+    Raises:
+        ValueError: the array has another number of axes, or holds NaN, infinity or negative numbers.
+    """
+    images = np.asarray(images, np.float64)
+    if images.ndim != 3:
+        raise ValueError(f"expected rasters of shape (N, H, W), got {images.shape}")
+    if not np.all(np.isfinite(images)) or np.any(images < 0):
+        raise ValueError("expected finite intensities of 0 or more; some are NaN, infinite or negative")
+    return Ink.from_strokes([_with_clock(vectorize_one(image)) for image in images])
+
+
+def vectorize_one(image: np.ndarray) -> list[np.ndarray]:
+    """Return the strokes of one raster, each (n, 2) float64 of x, y in its pixels; see `vectorize`."""
+    peak = float(image.max(initial=0.0))
+    if peak <= 0:
+        return []
+    factor = max(2, round(_WORKING_SIZE / (max(image.shape) + 2 * _PADDING)))
+    padded = np.pad(image / peak, _PADDING)
+    fine = np.clip(zoom(padded, factor, order=3, grid_mode=True, mode="grid-constant"), 0.0, None)
+    fine = gaussian_filter(fine, 0.2 * factor)
+    traces = [_trace(mask, padded, factor) for mask in _masks(fine)]
+    best = min(traces, key=lambda trace: trace.residual + _STROKE_COST * len(trace.strokes))
+    return [_to_source(stroke, factor) for stroke in best.strokes]
+
+
+def _masks(fine: np.ndarray) -> list[np.ndarray]:
+    """Return the candidate masks of ink, as (H, W) bool."""
+    peak = fine.max()
+    width = 2.0 * _half_width(fine > 0.5 * peak)
+    contrast = fine - gaussian_filter(fine, _LOCAL_SIGMA * width)
+    masks = [fine > level * peak for level in _LEVELS]
+    masks += [(fine > level * peak) & (contrast > 0.05 * peak) for level in _LOCAL_LEVELS]
+    return [_without_specks(mask, _SPECK_AREA * width * width) for mask in masks]
+
+
+def _half_width(mask: np.ndarray) -> float:
+    """Return half the typical stroke width of a mask: the mean ridge of its distance transform, pixels."""
+    radius = distance_transform_edt(mask)
+    ridge = skeletonize(mask)
+    return float(radius[ridge].mean()) if ridge.any() else 1.0
+
+
+def _without_specks(mask: np.ndarray, area: float) -> np.ndarray:
+    """Remove components smaller than `area`, but never the largest one."""
+    parts, count = label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return mask & (sizes >= min(area, sizes.max()))[parts]
+
+
+def _trace(mask: np.ndarray, padded: np.ndarray, factor: int) -> _Trace:
+    radius = distance_transform_edt(mask)
+    strokes = trace_strokes(skeletonize(mask), radius)
+    strokes = [_smooth(_extended(stroke, radius), 0.45 * factor) for stroke in strokes]
+    return _Trace(strokes, _residual(strokes, padded, factor))
+
+
+def _residual(strokes: list[np.ndarray], padded: np.ndarray, factor: int) -> float:
+    """Return the share of the raster's energy that no ink of one width along the strokes explains."""
+    paper = np.ones((padded.shape[0] * factor, padded.shape[1] * factor), bool)
+    for stroke in strokes:
+        row, column = np.rint(_evenly(stroke, 0.7)).astype(int).T
+        paper[np.clip(row, 0, paper.shape[0] - 1), np.clip(column, 0, paper.shape[1] - 1)] = False
+    distance = distance_transform_edt(paper)
+    energy = float((padded**2).sum())
+    best = math.inf
+    for half_width in (0.4, 0.6, 0.8, 1.0):
+        drawn = np.clip(half_width * factor + 0.5 - distance, 0.0, 1.0)
+        coarse = drawn.reshape(padded.shape[0], factor, padded.shape[1], factor).mean(axis=(1, 3))
+        best = min(best, float(((coarse - padded) ** 2).sum()) / energy)
+    return best
+
+
+def _extended(stroke: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Lengthen a stroke's free ends: thinning eats about the inscribed radius there."""
+    if len(stroke) < 3 or np.array_equal(stroke[0], stroke[-1]):
+        return stroke
+    height, width = radius.shape
+    ends = []
+    for path in (stroke, stroke[::-1]):
+        reach = radius[int(path[0, 0]), int(path[0, 1])]
+        back = path[min(len(path) - 1, max(2, int(1.5 * reach)))]
+        direction = (path[0] - back) / max(float(np.hypot(*(path[0] - back))), 1e-12)
+        tip = path[0] + 0.6 * reach * direction
+        row, column = (int(v) for v in np.clip(np.rint(tip), 0, (height - 1, width - 1)))
+        free = reach > 0 and radius[row, column] < 0.75 * reach
+        ends.append(tip[None] if free else np.zeros((0, 2)))
+    return np.concatenate([ends[0], stroke, ends[1]])
+
+
+def _smooth(stroke: np.ndarray, sigma: float) -> np.ndarray:
+    """Take the staircase out of a pixel path: a Gaussian along it; free ends stay, rings stay closed."""
+    if len(stroke) < 3:
+        return stroke
+    path = _evenly(stroke, 1.0)
+    if np.array_equal(stroke[0], stroke[-1]):
+        ring = gaussian_filter1d(path[:-1], sigma, axis=0, mode="wrap")
+        return np.concatenate([ring, ring[:1]])
+    margin = min(len(path) - 1, math.ceil(4 * sigma))
+    before = 2 * path[0] - path[margin:0:-1]
+    after = 2 * path[-1] - path[-2 : -margin - 2 : -1]
+    return gaussian_filter1d(np.concatenate([before, path, after]), sigma, axis=0)[margin : margin + len(path)]
+
+
+def _evenly(path: np.ndarray, spacing: float) -> np.ndarray:
+    """Return points about `spacing` apart along a path, its ends kept."""
+    walked = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+    count = max(2, math.ceil(walked[-1] / spacing) + 1)
+    at = np.linspace(0.0, walked[-1], count)
+    return np.stack([np.interp(at, walked, path[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _to_source(stroke: np.ndarray, factor: int) -> np.ndarray:
+    return (stroke[:, ::-1] + 0.5) / factor - _PADDING
+
+
+def _with_clock(strokes: list[np.ndarray]) -> list[np.ndarray]:
+    """Add arc length, joins included, as the third column of each stroke."""
+    if not strokes:
+        return []
+    points = np.concatenate(strokes)
+    clock = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    stamped = np.column_stack([points, clock]).astype(np.float32)
+    return np.split(stamped, np.cumsum([len(stroke) for stroke in strokes])[:-1])

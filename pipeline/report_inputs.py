@@ -1,0 +1,292 @@
+"""What the training flows left on disk, read and checked for the report.
+
+A file that is missing is not an error here: its field is None and its path is listed in `missing`, so
+that the page can say in place what to run. A file that is there but wrong is an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ink.errors import DataError, InkmillError
+from ink.params import PARAMS_FILE, dataset_block, read_params
+from ink.table import SPLITS, Drawings, iter_drawings, read_metadata
+
+
+class RecognizerScores(BaseModel):
+    """`metrics/<dataset>/recognizer.json`: the judge, and the ceiling that it sets."""
+
+    model_config = ConfigDict(frozen=True)
+    accuracy: float
+    n_test: int
+    parameters: int
+    valid_accuracy: float | None = None
+    registered: str | None = None
+    version: int | None = None
+
+
+class Scores(BaseModel):
+    """`metrics/<dataset>/<model>.json`; milliseconds are per drawing, bytes per latent vector."""
+
+    model_config = ConfigDict(frozen=True)
+    registered: str
+    version: int
+    huber: float
+    chamfer: float
+    accuracy: float | None
+    accuracy_original: float | None
+    parameters: int
+    latent_bytes: int
+    encode_ms: float
+    decode_ms: float
+    n_test: int
+    steps: int
+    epochs: int
+    train_seconds: float
+    weights_sha256: str
+    data_sha256: str
+    alias: str | None = None
+    git_commit: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PerDrawing:
+    """`per_drawing.csv`: how each of the N test drawings fared.
+
+    Args:
+        key, label, recognized_as: (N,) objects.
+        huber, chamfer: (N,) float64.
+        correct: (N,) bool.
+    """
+
+    key: np.ndarray
+    label: np.ndarray
+    huber: np.ndarray
+    chamfer: np.ndarray
+    recognized_as: np.ndarray
+    correct: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFiles:
+    """What one model left; None where the file is missing. Drawings stay on disk until they are asked for.
+
+    Args:
+        name: of the model in params.yaml.
+        scores: its numbers.
+        history: columns of history.csv, each (rows,) float64, NaN where a cell is empty.
+        per_drawing: scores of every test drawing.
+        reconstructions, interpolations: paths of drawing tables that exist.
+        missing: the paths that do not exist, relative to the project's folder.
+    """
+
+    name: str
+    scores: Scores | None
+    history: dict[str, np.ndarray] | None
+    per_drawing: PerDrawing | None
+    reconstructions: Path | None
+    interpolations: Path | None
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many drawings there are.
+
+    Args:
+        labels: the classes, in natural order.
+        originals, copies: split -> (labels,) int64; copies are augmented.
+        quarantined: drawings that a stage refused, or None where the manifest does not say.
+    """
+
+    labels: list[str]
+    originals: dict[str, np.ndarray]
+    copies: dict[str, np.ndarray]
+    quarantined: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportInputs:
+    """Everything that one page is made of."""
+
+    dataset: str
+    title: str
+    recognizer: RecognizerScores | None
+    models: list[ModelFiles]
+    test_shards: list[Path]
+    counts: Counts | None
+
+
+def read_inputs(project: Path, dataset: str) -> ReportInputs:
+    """Read what the flows left for `dataset` under the project's folder.
+
+    Raises:
+        ParamsError: params.yaml is missing, wrong, or does not know the dataset.
+        InkmillError: no model of `run.models` has been trained on it.
+        DataError: a file is there but is not what it must be.
+    """
+    params = read_params(project / PARAMS_FILE)
+    block = dataset_block(params, dataset)
+    names = (params.get("run") or {}).get("models") or []
+    models = [_read_model(project, dataset, name) for name in names]
+    if not any(model.scores for model in models):
+        raise InkmillError(
+            f"metrics/{dataset}: expected the metrics of at least one model of run.models "
+            f"({', '.join(names) or 'which is empty'}), found none. Train first: {train_command(dataset)}"
+        )
+    recognizer = _read_scores(project / "metrics" / dataset / "recognizer.json", RecognizerScores, dataset)
+    shards = project / "data" / "shards" / dataset
+    return ReportInputs(
+        dataset=dataset,
+        title=str(block.get("title") or dataset),
+        recognizer=recognizer,
+        models=models,
+        test_shards=sorted(shards.glob("test-*.parquet")),
+        counts=_read_counts(shards),
+    )
+
+
+def train_command(dataset: str) -> str:
+    """Return the command that makes every file the report reads."""
+    return f"inkmill run --dataset {dataset}"
+
+
+def keys_and_labels(paths: Iterable[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N,) keys and (N,) labels of drawing tables, without reading their points."""
+    keys: list[str] = []
+    labels: list[str] = []
+    for path in paths:
+        read_metadata(path)
+        table = pq.read_table(path, columns=["key", "label"])
+        keys += table.column("key").to_pylist()
+        labels += table.column("label").to_pylist()
+    return np.array(keys, dtype=object), np.array(labels, dtype=object)
+
+
+def read_rows(paths: Iterable[Path], keys: Iterable[str]) -> Drawings:
+    """Read the drawings of `keys` only, one row group in memory at a time, in the order of the files."""
+    wanted = set(keys)
+    found = []
+    for path in paths:
+        for batch in iter_drawings(path):
+            rows = [row for row, key in enumerate(batch.column("key")) if key in wanted]
+            if rows:
+                found.append(batch.take(rows))
+    return Drawings.concat(found)
+
+
+def natural(label: str) -> tuple[Any, ...]:
+    """Sort key that puts 2 before 10 and words in alphabetical order."""
+    return (0, int(label), label) if label.isascii() and label.isdigit() else (1, 0, label)
+
+
+def _read_model(project: Path, dataset: str, name: str) -> ModelFiles:
+    metrics = Path("metrics") / dataset / f"{name}.json"
+    plots = Path("plots") / dataset / name
+    drawings = {kind: plots / f"{kind}.parquet" for kind in ("reconstructions", "interpolations")}
+    paths = [metrics, plots / "history.csv", plots / "per_drawing.csv", *drawings.values()]
+    there = {kind: project / path if (project / path).is_file() else None for kind, path in drawings.items()}
+    return ModelFiles(
+        name=name,
+        scores=_read_scores(project / metrics, Scores, dataset),
+        history=_read_history(project / plots / "history.csv", dataset),
+        per_drawing=_read_per_drawing(project / plots / "per_drawing.csv", dataset),
+        missing=tuple(path.as_posix() for path in paths if not (project / path).is_file()),
+        **there,
+    )
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def _read_scores(path: Path, kind: type[S], dataset: str) -> S | None:
+    if not path.is_file():
+        return None
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
+        raise DataError(f"{path}: not the metrics of a model ({faults}). Make it anew: {train_command(dataset)}") from error
+
+
+def _read_csv(path: Path, columns: Iterable[str], dataset: str) -> dict[str, list[str]] | None:
+    """Return the columns of a CSV file as text; None where the file is missing."""
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as stream:
+        header, *rows = list(csv.reader(stream)) or [[]]
+    lacking = [name for name in columns if name not in header]
+    ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]
+    if lacking or ragged:
+        fault = f"lacks the columns {lacking}" if lacking else f"line {ragged[0]} has another number of cells"
+        raise DataError(f"{path}: {fault}; the header is {header}. Make it anew: {train_command(dataset)}")
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _numbers(path: Path, name: str, cells: list[str], dataset: str) -> np.ndarray:
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{path}, column {name}: expected numbers, {error}. Make it anew: {train_command(dataset)}") from error
+
+
+def _read_history(path: Path, dataset: str) -> dict[str, np.ndarray] | None:
+    text = _read_csv(path, ("epoch", "step", "seconds", "train_loss", "valid_loss"), dataset)
+    if text is None or not text["epoch"]:
+        return None
+    return {name: _numbers(path, name, cells, dataset) for name, cells in text.items()}
+
+
+def _read_per_drawing(path: Path, dataset: str) -> PerDrawing | None:
+    text = _read_csv(path, ("key", "label", "huber", "chamfer", "recognized_as", "correct"), dataset)
+    if text is None or not text["key"]:
+        return None
+    key, label, seen = (np.array(text[name], dtype=object) for name in ("key", "label", "recognized_as"))
+    huber, chamfer = (_numbers(path, name, text[name], dataset) for name in ("huber", "chamfer"))
+    correct = np.array([cell.strip().lower() in ("1", "true") for cell in text["correct"]])
+    return PerDrawing(key, label, huber, chamfer, seen, correct)
+
+
+def _read_counts(shards: Path) -> Counts | None:
+    """Count the shards' rows by split, class and kind; the quarantine's size comes from the manifest."""
+    paths = {split: sorted(shards.glob(f"{split}-*.parquet")) for split in SPLITS}
+    tables = {
+        split: [pq.read_table(path, columns=["label", "copy"]) for path in found] for split, found in paths.items()
+    }
+    columns = {
+        split: (
+            np.array([label for table in found for label in table.column("label").to_pylist()], dtype=object),
+            np.concatenate([table.column("copy").to_numpy() for table in found]) if found else np.zeros(0, np.int16),
+        )
+        for split, found in tables.items()
+    }
+    labels = sorted({label for names, _ in columns.values() for label in names}, key=natural)
+    if not labels:
+        return None
+    place = {label: index for index, label in enumerate(labels)}
+    originals, copies = {}, {}
+    for split, (names, copy) in columns.items():
+        index = np.array([place[name] for name in names], dtype=np.int64)
+        originals[split] = np.bincount(index[copy == 0], minlength=len(labels))
+        copies[split] = np.bincount(index[copy > 0], minlength=len(labels))
+    return Counts(labels, originals, copies, _quarantined(shards / "manifest.json"))
+
+
+def _quarantined(path: Path) -> int | None:
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); run the shard stage again with `dvc repro`") from error
+    value = manifest.get("quarantined") if isinstance(manifest, dict) else None
+    return value if isinstance(value, int) else None
