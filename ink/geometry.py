@@ -68,7 +68,7 @@ def flat64(ink: Ink) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np
     Kernels are fed these, so that each is compiled for one type only, whatever buffers the ink came with.
 
     Raises:
-        DataError: a drawing has no stroke, or a stroke no point.
+        DataError: a drawing has no stroke, a stroke no point, or a number is not finite.
     """
     for name, part, offsets in (("drawing", "stroke", ink.drawing_offsets), ("stroke", "point", ink.stroke_offsets)):
         empty = np.flatnonzero(np.diff(offsets) == 0)
@@ -78,6 +78,13 @@ def flat64(ink: Ink) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np
                 f"drawings that ink.table.validate refuses belong in quarantine"
             )
     x, y, t = (np.array(values, np.float64) for values in (ink.x, ink.y, ink.t))
+    broken = np.flatnonzero(~np.isfinite(x + y + t))
+    if len(broken):
+        drawing = np.searchsorted(ink.point_offsets, broken[0], side="right") - 1
+        raise DataError(
+            f"drawing {drawing} of the batch, point {broken[0] - ink.point_offsets[drawing]}: expected finite x, y, t, "
+            f"got {x[broken[0]]}, {y[broken[0]]}, {t[broken[0]]}; a model that diverged or a damaged source"
+        )
     return x, y, t, np.array(ink.stroke_offsets, np.int64), np.array(ink.point_offsets, np.int64)
 
 
@@ -97,7 +104,7 @@ def path_clock(ink: Ink, by_time: bool = True) -> np.ndarray:
         by_time: the ink's own t, or, where a drawing's t has no duration, t + arc length; False: arc length.
 
     Raises:
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     x, y, t, _, points = flat64(ink)
     length = np.zeros(len(x))
@@ -112,7 +119,7 @@ def bounding_boxes(ink: Ink) -> np.ndarray:
     """Return (N, 4) float64: x0, y0, x1, y1 of each drawing.
 
     Raises:
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     x, y, _, _, points = flat64(ink)
     first = points[:-1]
@@ -128,7 +135,7 @@ def unit_circle(ink: Ink) -> tuple[Ink, np.ndarray, np.ndarray, np.ndarray]:
         stores them: original = unit * scale + center. A drawing whose points are all equal gets scale 1.
 
     Raises:
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     x, y, _, _, points = flat64(ink)
     box, count = bounding_boxes(ink), np.diff(points)
@@ -169,7 +176,7 @@ def full_sequence(ink: Ink, n: int, by_time: bool = True) -> np.ndarray:
 
     Raises:
         ValueError: n is less than 2.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     if n < 2:
         raise ValueError(f"full_sequence needs n of 2 or more samples, got {n}")
@@ -225,7 +232,7 @@ def resample_strokes(ink: Ink, spacing: float | np.ndarray) -> Ink:
 
     Raises:
         ValueError: spacing is not above 0.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     step = np.repeat(_positive(spacing, len(ink), "spacing"), np.diff(ink.drawing_offsets))
     x, y, t, strokes, _ = flat64(ink)
@@ -248,7 +255,7 @@ def subdivide(ink: Ink, max_segment: float | np.ndarray) -> Ink:
 
     Raises:
         ValueError: max_segment is not above 0.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     x, y, t, strokes, points = flat64(ink)
     limit = np.repeat(_positive(max_segment, len(ink), "max_segment"), np.diff(points))

@@ -28,7 +28,7 @@ def huber(original: Ink, reconstruction: Ink, n: int = 75) -> np.ndarray:
 
     Raises:
         ValueError: the two hold different numbers of drawings, or n is less than 2.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     _same_count(original, reconstruction)
     paths = [full_sequence(ink, n)[:, :, :2].astype(np.float64) for ink in (original, reconstruction)]
@@ -52,7 +52,7 @@ def chamfer(original: Ink, reconstruction: Ink, spacing: float = 0.02) -> np.nda
 
     Raises:
         ValueError: the two hold different numbers of drawings, or spacing is not above 0.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     _same_count(original, reconstruction)
     first, second = (resample_strokes(ink, spacing) for ink in (original, reconstruction))

@@ -71,7 +71,7 @@ def perlin_warp(ink: Ink, eps: np.ndarray, sigma: float, frequency: float) -> In
 
     Raises:
         ValueError: eps has another shape.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     eps = np.array(eps, np.float64)
     if eps.shape != (len(ink), 2):

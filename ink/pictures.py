@@ -32,7 +32,7 @@ def sheet(
 
     Raises:
         ValueError: no drawings, fewer than one column, another number of titles, or an unknown colour.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     if len(drawings) == 0 or columns < 1:
         raise ValueError(f"a sheet needs one drawing and one column or more, got {len(drawings)} and {columns}")
@@ -60,7 +60,7 @@ def comparison(rows: Mapping[str, Ink], cell: int = 96, colour: str = "time") ->
 
     Raises:
         ValueError: no rows, no drawings, rows of different lengths, or an unknown colour.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     lengths = {name: len(ink) for name, ink in rows.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():

@@ -34,7 +34,7 @@ def rasterize(
 
     Raises:
         ValueError: the size, width or margin leaves no room to draw.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     return _rasterize(ink, size, line_width, margin, fit, np.zeros(0))[0]
 

@@ -56,7 +56,7 @@ def to_svg(
 
     Raises:
         ValueError: not exactly one drawing, an unknown colour, or no room inside the margin.
-        DataError: the drawing or a stroke is empty.
+        DataError: the drawing or a stroke is empty, or a number not finite.
     """
     ink = strokes if isinstance(strokes, Ink) else Ink.from_strokes([strokes])
     if len(ink) != 1:
@@ -87,7 +87,7 @@ def grid_svg(
 
     Raises:
         ValueError: another number of titles than rows, or as `to_svg`.
-        DataError: a drawing or stroke is empty.
+        DataError: a drawing or stroke is empty, or a number not finite.
     """
     if titles is not None and len(titles) != len(rows):
         raise ValueError(f"expected one title a row, got {len(titles)} titles for {len(rows)} rows")

@@ -258,27 +258,20 @@ def _read_per_drawing(path: Path, dataset: str) -> PerDrawing | None:
 
 def _read_counts(shards: Path) -> Counts | None:
     """Count the shards' rows by split, class and kind; the quarantine's size comes from the manifest."""
-    paths = {split: sorted(shards.glob(f"{split}-*.parquet")) for split in SPLITS}
-    tables = {
-        split: [pq.read_table(path, columns=["label", "copy"]) for path in found] for split, found in paths.items()
-    }
-    columns = {
-        split: (
-            np.array([label for table in found for label in table.column("label").to_pylist()], dtype=object),
-            np.concatenate([table.column("copy").to_numpy() for table in found]) if found else np.zeros(0, np.int16),
-        )
-        for split, found in tables.items()
-    }
-    labels = sorted({label for names, _ in columns.values() for label in names}, key=natural)
-    if not labels:
+    rows: list[tuple[str, str, bool, int]] = []
+    for split in SPLITS:
+        for path in sorted(shards.glob(f"{split}-*.parquet")):
+            read_metadata(path)
+            table = pq.read_table(path, columns=["label", "copy"]).group_by(["label", "copy"]).aggregate([([], "count_all")])
+            rows += [(split, row["label"], row["copy"] > 0, row["count_all"]) for row in table.to_pylist()]
+    if not rows:
         return None
+    labels = sorted({label for _, label, _, _ in rows}, key=natural)
     place = {label: index for index, label in enumerate(labels)}
-    originals, copies = {}, {}
-    for split, (names, copy) in columns.items():
-        index = np.array([place[name] for name in names], dtype=np.int64)
-        originals[split] = np.bincount(index[copy == 0], minlength=len(labels))
-        copies[split] = np.bincount(index[copy > 0], minlength=len(labels))
-    return Counts(labels, originals, copies, _quarantined(shards / "manifest.json"))
+    counted = {kind: {split: np.zeros(len(labels), np.int64) for split in SPLITS} for kind in (False, True)}
+    for split, label, copied, count in rows:
+        counted[copied][split][place[label]] += count
+    return Counts(labels, counted[False], counted[True], _quarantined(shards / "manifest.json"))
 
 
 def _quarantined(path: Path) -> int | None:

@@ -1,0 +1,135 @@
+"""Line charts as inline SVG that take their colours from the page's style sheet.
+
+Series n has the classes `s<n>` (colour and dash); axes, grid and text have `axis`, `grid` and `tick`.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+_WIDTH, _HEIGHT = 460, 280
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 12, 40
+_MOST_POINTS = 400  # of one line; a longer history is thinned evenly, its lowest point kept
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One line of a chart.
+
+    Args:
+        name: shown in tooltips.
+        place: index of its colour.
+        x, y: (n,) float64; points that are not finite are left out.
+    """
+
+    name: str
+    place: int
+    x: np.ndarray
+    y: np.ndarray
+
+
+def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> Markup:
+    """Draw lines over common axes, each with a dot at its lowest point; y is logarithmic where all y are above 0.
+
+    Returns:
+        The svg element; "" where no series has a finite point.
+    """
+    kept = [_thinned(one) for one in series]
+    kept = [one for one in kept if len(one.x)]
+    if not kept:
+        return Markup("")
+    x_all, y_all = (np.concatenate([getattr(one, axis) for one in kept]) for axis in "xy")
+    log = bool(y_all.min() > 0)
+    x_ticks = linear_ticks(min(0.0, float(x_all.min())), float(x_all.max()))
+    y_ticks = log_ticks(float(y_all.min()), float(y_all.max())) if log else linear_ticks(float(y_all.min()), float(y_all.max()))
+    scale = np.log10 if log else np.asarray
+    x_of = _axis(min(0.0, float(x_all.min())), float(x_all.max()), _LEFT, _WIDTH - _RIGHT)
+    ends = [float(scale(value)) for value in (y_all.min(), y_all.max(), y_ticks[0], y_ticks[-1])]
+    y_of = _axis(min(ends), max(ends), _HEIGHT - _BOTTOM, _TOP)
+    marks = [_y_tick(float(y_of(scale(tick))), tick) for tick in y_ticks]
+    marks += [_x_tick(float(x_of(tick)), tick) for tick in x_ticks]
+    marks += [_line(one, x_of(one.x), y_of(scale(one.y)), x_label, y_label) for one in kept]
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    marks.append(f'<text class="label" x="{middle:.0f}" y="{_HEIGHT - 6}">{html.escape(x_label)}</text>')
+    summary = "; ".join(_summary(one, x_label) for one in kept)
+    alt = html.escape(f"{y_label} against {x_label}{', logarithmic' if log else ''}. {summary}", quote=True)
+    opening = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{alt}">'
+    return Markup(f"{opening}{''.join(marks)}</svg>")  # noqa: S704 - numbers and escaped text
+
+
+def linear_ticks(low: float, high: float) -> list[float]:
+    """Return 4 to 8 round numbers within [low, high] (just `low` where the two are equal)."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers of a logarithmic axis that cover [low, high], the outer two at or beyond its ends."""
+    decades = math.log10(high / low)
+    factors = (1, 2, 5) if decades < 2.5 else (1,)
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    first = max(index for index, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
+    last = min(index for index, tick in enumerate(ticks) if tick >= high * (1 - 1e-9))
+    return ticks[first : last + 1]
+
+
+def number(value: float) -> str:
+    """Return a tick's text: plain where short, else with a power of ten."""
+    if value == 0 or 1e-4 <= abs(value) < 1e5:
+        return f"{value:.10g}"
+    mantissa, power = f"{value:e}".split("e")
+    return f"{float(mantissa):g}e{int(power)}"
+
+
+def _thinned(series: Series) -> Series:
+    finite = np.isfinite(series.x) & np.isfinite(series.y)
+    x, y = series.x[finite], series.y[finite]
+    if len(x) > _MOST_POINTS:
+        keep = np.unique(np.append(np.linspace(0, len(x) - 1, _MOST_POINTS).round().astype(np.int64), y.argmin()))
+        x, y = x[keep], y[keep]
+    return Series(series.name, series.place, x, y)
+
+
+def _axis(low: float, high: float, start: float, end: float):
+    """Return the map from values to places on the page."""
+    span = high - low if high > low else 1.0
+    return lambda value: start + (np.asarray(value) - low) / span * (end - start)
+
+
+def _y_tick(y: float, value: float) -> str:
+    line = f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
+    return f'{line}<text class="tick y" x="{_LEFT - 6}" y="{y + 4:.1f}">{number(value)}</text>'
+
+
+def _x_tick(x: float, value: float) -> str:
+    foot = _HEIGHT - _BOTTOM
+    line = f'<path class="axis" d="M{x:.1f} {foot}v4"/>'
+    return f'{line}<text class="tick x" x="{x:.1f}" y="{foot + 16}">{number(value)}</text>'
+
+
+def _line(series: Series, x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> str:
+    data = "L".join(f"{px:.1f} {py:.1f}" for px, py in zip(x.tolist(), y.tolist(), strict=True))
+    best = int(series.y.argmin())
+    tip = f"{series.name}: lowest {y_label} {series.y[best]:.4g} at {x_label} {series.x[best]:.6g}"
+    return (
+        f'<path class="line s{series.place}" d="M{data}"/>'
+        f'<circle class="best s{series.place}" cx="{x[best]:.1f}" cy="{y[best]:.1f}" r="3.5">'
+        f"<title>{html.escape(tip)}</title></circle>"
+    )
+
+
+def _summary(series: Series, x_label: str) -> str:
+    best = int(series.y.argmin())
+    return f"{series.name}: first {series.y[0]:.4g}, lowest {series.y[best]:.4g} at {series.x[best]:.6g}, last {series.y[-1]:.4g}"
