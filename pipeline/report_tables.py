@@ -1,0 +1,204 @@
+"""The report's numbers: the verdict, the comparison, the confusions and the counts, ready to be set.
+
+A cell keeps its number beside its text, so that the page says what the metrics files say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ink.table import SPLITS
+from pipeline.report_inputs import Counts, ModelFiles, PerDrawing, ReportInputs, natural
+
+_Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
+MATRIX_LABELS = 12  # with more classes, the commonest confusions are listed instead
+TOP_CONFUSIONS = 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the comparison.
+
+    Args:
+        name, unit: its heading.
+        field: of `Scores`.
+        factor: what the number is multiplied by before it is shown.
+        decimals: digits after the point; None: three significant digits of the smallest number.
+        best: min or max, whichever is better.
+    """
+
+    name: str
+    unit: str
+    field: str
+    factor: float
+    decimals: int | None
+    best: Callable[[Sequence[float]], float]
+
+
+COLUMNS = (
+    Column("Huber", "× 10⁻³", "huber", 1e3, None, min),
+    Column("Chamfer", "× 10⁻³", "chamfer", 1e3, None, min),
+    Column("Recognised", "%", "accuracy", 100.0, 1, max),
+    Column("Parameters", "", "parameters", 1.0, 0, min),
+    Column("Latent", "bytes", "latent_bytes", 1.0, 0, min),
+    Column("Encode", "ms", "encode_ms", 1.0, None, min),
+    Column("Decode", "ms", "decode_ms", 1.0, None, min),
+    Column("Training", "s", "train_seconds", 1.0, 0, min),
+    Column("Steps", "", "steps", 1.0, 0, min),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the comparison: `value` as in the metrics file, `text` as shown, half a 95 % interval."""
+
+    value: float | None
+    text: str
+    interval: str
+    best: bool
+
+
+def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Return one row per model of run.models, in that order; `cells` is empty for a model without metrics."""
+    scored = [model for model in inputs.models if model.scores]
+    cells: dict[str, list[Cell]] = {model.name: [] for model in scored}
+    for column in COLUMNS:
+        values = {model.name: getattr(model.scores, column.field) for model in scored}
+        known = [value for value in values.values() if value is not None]
+        best = column.best(known) if len(set(known)) > 1 else None
+        decimals = _decimals([value * column.factor for value in known]) if column.decimals is None else column.decimals
+        for model in scored:
+            value = values[model.name]
+            text = "–" if value is None else thousands(value * column.factor, decimals)
+            half = _half_interval(model, column.field)
+            interval = "" if half is None else f"± {half * column.factor:.{decimals}f}"
+            cells[model.name].append(Cell(value, text, interval, best is not None and value == best))
+    return [
+        {"name": model.name, "place": place, "scores": model.scores, "cells": cells.get(model.name, [])}
+        for place, model in enumerate(inputs.models)
+    ]
+
+
+def ceiling(inputs: ReportInputs) -> float | None:
+    """Return the recogniser's accuracy on the original test drawings, in [0, 1]."""
+    if inputs.recognizer:
+        return inputs.recognizer.accuracy
+    known = [model.scores.accuracy_original for model in inputs.models if model.scores]
+    return next((value for value in known if value is not None), None)
+
+
+def verdict(inputs: ReportInputs) -> str:
+    """Say in one or two sentences what the numbers say."""
+    scored = [model for model in inputs.models if model.scores]
+    nearest, *others = sorted(scored, key=lambda model: model.scores.huber)
+    highest = ceiling(inputs)
+    originals = "" if highest is None else f" (originals: {percent(highest)})"
+    if not others:
+        said = f"{nearest.name} reconstructs {nearest.scores.n_test:,} test drawings with a Huber of {_huber(nearest)}"
+        seen = nearest.scores.accuracy
+        return said + (f"; {percent(seen)} of them are still recognised{originals}." if seen is not None else ".")
+    second = others[0]
+    said = f"{nearest.name} comes nearest to the originals: Huber {_huber(nearest)} against {_huber(second)} of {second.name}"
+    said += _difference(nearest, second) + "."
+    judged = [model for model in scored if model.scores.accuracy is not None]
+    if not judged:
+        return said
+    clearest = max(judged, key=lambda model: model.scores.accuracy)
+    rest = [model for model in judged if model is not clearest]
+    if all(model.scores.accuracy == clearest.scores.accuracy for model in judged):
+        return f"{said} Each model's drawings are recognised in {percent(clearest.scores.accuracy)} of cases{originals}."
+    runner = max(rest, key=lambda model: model.scores.accuracy)
+    also = "It is also the best recognised" if clearest is nearest else f"{clearest.name} is the best recognised"
+    against = f"{percent(clearest.scores.accuracy)} against {percent(runner.scores.accuracy)}"
+    whose = f" of {runner.name}" if len(judged) > 2 or clearest is not nearest else ""
+    return f"{said} {also}: {against}{whose}{originals}."
+
+
+def confusion(per_drawing: PerDrawing) -> dict[str, Any]:
+    """Return a matrix of counts (rows: true class) where classes are few, and the commonest confusions.
+
+    Returns:
+        `labels` and `matrix` (None with more than `MATRIX_LABELS` classes); `top`, (class, taken for, count).
+    """
+    pairs = Counter(zip(per_drawing.label.tolist(), per_drawing.recognized_as.tolist(), strict=True))
+    labels = sorted({label for pair in pairs for label in pair}, key=natural)
+    wrong = [(true, seen, count) for (true, seen), count in pairs.items() if true != seen]
+    wrong.sort(key=lambda item: (-item[2], natural(item[0]), natural(item[1])))
+    matrix = None
+    if len(labels) <= MATRIX_LABELS:
+        totals = {true: sum(pairs[true, seen] for seen in labels) for true in labels}
+        matrix = [
+            [(pairs[true, seen], pairs[true, seen] / max(1, totals[true])) for seen in labels] for true in labels
+        ]
+    return {"labels": labels, "matrix": matrix, "top": wrong[:TOP_CONFUSIONS]}
+
+
+def data_summary(counts: Counts) -> dict[str, Any]:
+    """Return rows of (split, originals per class, all originals, augmented copies) for the table of data."""
+    return {
+        "labels": counts.labels,
+        "rows": [
+            {
+                "split": split,
+                "per_label": counts.originals[split].tolist(),
+                "originals": int(counts.originals[split].sum()),
+                "copies": int(counts.copies[split].sum()),
+            }
+            for split in SPLITS
+        ],
+        "quarantined": counts.quarantined,
+    }
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage with one digit after the point."""
+    return f"{100 * fraction:.1f} %"
+
+
+def thousands(value: float, decimals: int) -> str:
+    """Return a number in fixed point, thousands set apart by thin spaces."""
+    return f"{value:,.{decimals}f}".replace(",", "\u202f")
+
+
+def _huber(model: ModelFiles) -> str:
+    return f"{1e3 * model.scores.huber:.{_decimals([1e3 * model.scores.huber])}f} × 10⁻³"
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """Return the digits after the point that show three significant digits of the smallest number, at most 4."""
+    positive = [abs(value) for value in values if value]
+    return int(np.clip(2 - math.floor(math.log10(min(positive))), 0, 4)) if positive else 0
+
+
+def _half_interval(model: ModelFiles, field: str) -> float | None:
+    """Return half of the 95 % interval of a mean over test drawings (for a share: Wilson's), or None."""
+    if field == "accuracy" and model.scores.accuracy is not None:
+        share, n = model.scores.accuracy, model.scores.n_test
+        return _Z95 * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2)) / (1 + _Z95**2 / n) if n else None
+    if field not in ("huber", "chamfer") or model.per_drawing is None:
+        return None
+    values = getattr(model.per_drawing, field)
+    values = values[np.isfinite(values)]
+    return float(_Z95 * values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def _difference(first: ModelFiles, second: ModelFiles) -> str:
+    """Return the paired difference in Huber over the test drawings that both have, with its 95 % interval."""
+    if first.per_drawing is None or second.per_drawing is None:
+        return ""
+    other = dict(zip(second.per_drawing.key.tolist(), second.per_drawing.huber.tolist(), strict=True))
+    pairs = zip(first.per_drawing.key.tolist(), first.per_drawing.huber.tolist(), strict=True)
+    gains = np.array([other[key] - value for key, value in pairs if key in other])
+    gains = gains[np.isfinite(gains)]
+    if len(gains) < 2:
+        return ""
+    mean, half = gains.mean(), _Z95 * gains.std(ddof=1) / math.sqrt(len(gains))
+    decimals = _decimals([1e3 * half])
+    measured = f"difference {1e3 * mean:.{decimals}f} ± {1e3 * half:.{decimals}f} × 10⁻³ over {len(gains):,} drawings"
+    return f" ({measured}{'' if mean > half else ', which may be chance'})"
