@@ -1,0 +1,113 @@
+"""The registered model as MLflow loads it: drawings in, drawings (or class names) out.
+
+Logged as code beside safetensors weights and a JSON config; nothing is pickled. Input is a table with
+either the columns x, y, t, offsets of the drawing table, or one column `drawing` of Quick, Draw! JSON
+strokes ([[xs], [ys]] or [[xs], [ys], [ts in ms]] each); output has the same form, in the input's coordinates.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+from safetensors.torch import load_file
+
+from ink import geometry
+from ink.errors import DataError
+from ink.table import Ink
+from models import model_class
+from models.base import Autoencoder, Classifier, build_config
+
+
+class SketchPyfunc(PythonModel):
+    """A model of the registry behind MLflow's `predict`."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the model from `config` and fill it from `weights`."""
+        with open(context.artifacts["config"], encoding="utf-8") as file:
+            self.card = json.load(file)
+        cls = model_class(self.card["model"])
+        self.model = cls(build_config(cls.Config, self.card["config"], {}, self.card["model"])).eval()
+        self.model.load_state_dict(load_file(context.artifacts["weights"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Reconstruct drawings, or name their classes.
+
+        Args:
+            context: MLflow's.
+            model_input: N rows, see the module's docstring.
+            params: `points`: samples per decoded drawing, 0 for the trained number.
+
+        Raises:
+            DataError: a row is not a drawing; says which and why.
+        """
+        as_json = "drawing" in model_input and model_input["drawing"].notna().all()
+        ink = _from_json(model_input["drawing"]) if as_json else _from_table(model_input)
+        unit, *frame = geometry.unit_circle(ink)
+        if self.card["clock"] == "arc_length":
+            unit = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+        with torch.no_grad():
+            points = self.model.representation.collate(unit)
+            if isinstance(self.model, Classifier):
+                probability = torch.softmax(self.model.classify(points), 1)
+                best = probability.max(1)
+                names = [self.card["classes"][i] for i in best.indices.tolist()]
+                return pd.DataFrame({"label": names, "probability": best.values.double().numpy()})
+            if not isinstance(self.model, Autoencoder):
+                raise DataError(f"{self.card['model']} can neither decode nor classify a drawing")
+            count = int((params or {}).get("points") or 0) or None
+            decoded = self.model.representation.to_ink(self.model.decode(self.model.encode(points), count))
+        return _to_json(geometry.restore(decoded, *frame)) if as_json else _to_table(geometry.restore(decoded, *frame))
+
+
+def _from_json(column: pd.Series) -> Ink:
+    drawings = []
+    for row, text in enumerate(column):
+        try:
+            strokes = json.loads(text) if isinstance(text, str) else text
+            drawing = [np.array([s[0], s[1], s[2] if len(s) > 2 else np.arange(len(s[0]))], float).T for s in strokes]
+        except (ValueError, TypeError, IndexError, KeyError) as error:
+            raise DataError(f"row {row}: expected Quick, Draw! strokes [[[xs], [ys]], ...], got {text!r:.80}") from error
+        if not drawing or not all(len(s) and np.isfinite(s).all() for s in drawing):
+            raise DataError(f"row {row}: an empty drawing or stroke, or a coordinate that is not finite")
+        drawings.append([np.column_stack([s[:, :2], s[:, 2] / 1000]) for s in drawing])
+    return Ink.from_strokes(drawings)
+
+
+def _from_table(frame: pd.DataFrame) -> Ink:
+    missing = [name for name in ("x", "y", "t", "offsets") if name not in frame]
+    if missing:
+        raise DataError(f"expected a column 'drawing', or x, y, t and offsets; missing: {', '.join(missing)}")
+    drawings = []
+    for row, (x, y, t, offsets) in enumerate(zip(frame.x, frame.y, frame.t, frame.offsets, strict=True)):
+        points = np.array([x, y, t], dtype=np.float32).T
+        if len(points) == 0 or not np.isfinite(points).all():
+            raise DataError(f"row {row}: an empty drawing, or a coordinate that is not finite")
+        drawings.append(np.split(points, np.asarray(offsets, dtype=int)[1:]))
+    return Ink.from_strokes(drawings)
+
+
+def _to_json(ink: Ink) -> pd.DataFrame:
+    def text(n: int) -> str:
+        strokes = [[s[:, 0].round(3), s[:, 1].round(3), (s[:, 2] * 1000).round(3)] for s in ink.strokes(n)]
+        return json.dumps([[axis.astype(float).round(3).tolist() for axis in stroke] for stroke in strokes])
+
+    return pd.DataFrame({"drawing": [text(n) for n in range(len(ink))]})
+
+
+def _to_table(ink: Ink) -> pd.DataFrame:
+    rows = []
+    for n in range(len(ink)):
+        strokes = ink.strokes(n)
+        points = np.concatenate(strokes)
+        starts = np.cumsum([0, *(len(stroke) for stroke in strokes[:-1])]).astype(np.int32)
+        rows.append({"x": points[:, 0], "y": points[:, 1], "t": points[:, 2], "offsets": starts})
+    return pd.DataFrame(rows, columns=["x", "y", "t", "offsets"])
+
+
+set_model(SketchPyfunc())
