@@ -58,6 +58,13 @@ def load_checkpoint(path: Path | str, model: nn.Module, optimizer: Optimizer) ->
     return state
 
 
+def load_weights(path: Path | str, model: nn.Module) -> dict[str, Any]:
+    """Put a checkpoint's weights into `model`, nothing else; return its `state`."""
+    tensors, state = _read(path)
+    model.load_state_dict({name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")})
+    return state
+
+
 def read_state(path: Path | str) -> dict[str, Any] | None:
     """Return a checkpoint's `state` without its tensors; None where there is no file."""
     if not Path(path).exists():

@@ -59,20 +59,20 @@ def train(
     model: SketchModel,
     data: Dataset,
     job: Job,
-    on_start: Callable[[dict[str, Any] | None], dict[str, Any]],
-    on_epoch: Callable[[Row], None],
-) -> tuple[list[Row], dict[str, Any]]:
+    on_start: Callable[[dict[str, Any]], dict[str, Any]],
+    on_epoch: Callable[[dict[str, Any], Row], None],
+) -> dict[str, Any]:
     """Train `model` in place until `job.steps`, from its checkpoint if there is one of the same fingerprint.
 
     Args:
         model: freshly built; its weights are replaced when a checkpoint is resumed.
         data: train originals and copies, and valid.
         job: recipe and identity.
-        on_start: gets the notes of the checkpoint (None for a fresh run), returns the notes to keep in it.
-        on_epoch: gets each epoch's row before it is saved: logged twice after a kill, never lost.
+        on_start: gets the state to start from (`notes` is None in a fresh run), returns the notes to keep in it.
+        on_epoch: gets the notes and each epoch's row before it is saved: logged twice after a kill, never lost.
 
     Returns:
-        The history, a row per epoch, and the notes.
+        The last state: epoch, step, seconds, history (a row per epoch), notes.
 
     Raises:
         InkmillError: the loss is not finite.
@@ -84,7 +84,7 @@ def train(
         state = load_checkpoint(job.checkpoint, model, optimizer)
     else:
         state = {"fingerprint": job.fingerprint, "epoch": 0, "step": 0, "seconds": 0.0, "history": [], "notes": None}
-    state["notes"] = on_start(state["notes"])
+    state["notes"] = on_start(state)
     fixed = None if _augments(model) else model.representation.collate(data.train.ink)
     drawings = data.originals() if fixed is None else data.train
     labels = torch.from_numpy(data.labels(drawings))
@@ -102,9 +102,9 @@ def train(
         row |= {f"train_{name}": value for name, value in terms.items()}
         row["valid_loss"] = validate(model, validation, job.fit.batch_size, job.device)
         state["history"].append(row)
-        on_epoch(row)
+        on_epoch(state["notes"], row)
         save_checkpoint(job.checkpoint, model, optimizer, state)
-    return state["history"], state["notes"]
+    return state
 
 
 @torch.no_grad()

@@ -28,7 +28,6 @@ from pipeline.report_inputs import ModelFiles, ReportInputs, read_inputs, train_
 _TEMPLATES = Path(__file__).parent / "templates"
 _LIGHT_VIRIDIS = (0.0, 0.76)  # parts of viridis that stand out from a white and from a dark page
 _DARK_VIRIDIS = (0.34, 1.0)
-_LOSSES = ("train_loss", "valid_loss")
 
 
 def run(project: Path, dataset: str) -> Path:

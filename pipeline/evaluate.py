@@ -1,0 +1,143 @@
+"""Evaluation: the same code, the same drawings and the same judge for every model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ink import metrics
+from ink.table import Drawings, Ink
+from models.base import Autoencoder, Classifier, SketchModel
+from pipeline.dataset import Dataset
+
+_BATCH = 256
+_HUBER_POINTS = 75  # the metric's own resolution: independent of the model's
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's results on the test drawings.
+
+    Args:
+        summary: the numbers that are compared, by name.
+        per_drawing: (N,) arrays by name: key, label, huber, chamfer, recognized_as, correct.
+        reconstructions: the test drawings as the model gives them back.
+    """
+
+    summary: dict[str, float | int]
+    per_drawing: dict[str, np.ndarray]
+    reconstructions: Ink
+
+
+def accuracy(judge: SketchModel, ink: Ink, labels: np.ndarray) -> float:
+    """Return the fraction of drawings whose raster the recogniser names rightly."""
+    return float((classify(judge, ink) == labels).mean())
+
+
+@torch.no_grad()
+def classify(judge: SketchModel, ink: Ink) -> np.ndarray:
+    """Return (N,) the class index that the recogniser gives each drawing.
+
+    Raises:
+        TypeError: the judge cannot classify.
+    """
+    if not isinstance(judge, Classifier):
+        raise TypeError(f"{type(judge).__name__} cannot judge: it does not classify")
+    pictures = judge.representation.collate(ink)
+    return torch.cat([judge.classify(part).argmax(1) for part in pictures.split(_BATCH)]).numpy()
+
+
+@torch.no_grad()
+def reconstruct(model: SketchModel, ink: Ink) -> Ink:
+    """Encode and decode drawings.
+
+    Raises:
+        TypeError: the model is not an autoencoder.
+    """
+    if not isinstance(model, Autoencoder):
+        raise TypeError(f"{type(model).__name__} cannot reconstruct: it has no encode and decode")
+    points = model.representation.collate(ink)
+    decoded = [model.decode(model.encode(part)) for part in points.split(_BATCH)]
+    return model.representation.to_ink(torch.cat(decoded))
+
+
+def huber(model: SketchModel, drawings: Drawings) -> float:
+    """Return the model's mean Huber loss on drawings: what decides between versions."""
+    return float(metrics.huber(drawings.ink, reconstruct(model, drawings.ink), _HUBER_POINTS).mean())
+
+
+def evaluate_autoencoder(model: SketchModel, judge: SketchModel, data: Dataset) -> Evaluation:
+    """Measure reconstruction, recognition, size and speed on the test split."""
+    test, labels = data.test, data.labels(data.test)
+    decoded = reconstruct(model, test.ink)
+    per_huber = metrics.huber(test.ink, decoded, _HUBER_POINTS)
+    per_chamfer = metrics.chamfer(test.ink, decoded)
+    named = classify(judge, decoded)
+    summary: dict[str, float | int] = {
+        "huber": float(per_huber.mean()),
+        "chamfer": float(per_chamfer.mean()),
+        "accuracy": float((named == labels).mean()),
+        "accuracy_original": accuracy(judge, test.ink, labels),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "n_test": len(test),
+        **_speed(model, test.ink),
+    }
+    per_drawing = {
+        "key": test.column("key"),
+        "label": test.column("label"),
+        "huber": per_huber,
+        "chamfer": per_chamfer,
+        "recognized_as": np.array(data.classes)[named],
+        "correct": named == labels,
+    }
+    return Evaluation(summary, per_drawing, decoded)
+
+
+@torch.no_grad()
+def interpolations(model: SketchModel, data: Dataset, strips: int, frames: int, seed: int) -> Drawings:
+    """Decode straight lines in latent space between test drawings of different classes.
+
+    Returns:
+        strips * frames drawings, keys `strip<i>/<frame>`, label `a → b`.
+
+    Raises:
+        TypeError: the model is not an autoencoder.
+    """
+    if not isinstance(model, Autoencoder):
+        raise TypeError(f"{type(model).__name__} cannot interpolate: it has no encode and decode")
+    labels = data.test.column("label")
+    rng = np.random.default_rng(seed)
+    classes = rng.permutation(np.unique(labels))
+    chosen = [rng.choice(np.flatnonzero(labels == name)) for name in np.resize(classes, strips + 1)]
+    z = model.encode(model.representation.collate(data.test.ink.take(chosen)))
+    alpha = torch.linspace(0, 1, frames)[:, None]
+    path = torch.cat([(1 - alpha) * a + alpha * b for a, b in zip(z[:-1], z[1:], strict=True)])
+    ink = model.representation.to_ink(model.decode(path))
+    keys = [f"strip{strip}/{frame:02d}" for strip in range(strips) for frame in range(frames)]
+    names = [f"{labels[a]} → {labels[b]}" for a, b in zip(chosen[:-1], chosen[1:], strict=True) for _ in range(frames)]
+    return Drawings.build(ink, keys, names)
+
+
+def _speed(model: SketchModel, ink: Ink) -> dict[str, float | int]:
+    """Return encode and decode ms per drawing at the batch of evaluation, and the latent's bytes."""
+    assert isinstance(model, Autoencoder)  # evaluate_autoencoder reconstructed with it already
+    points = model.representation.collate(ink)[:_BATCH]
+    with torch.no_grad():
+        z = model.encode(points)
+        encode_ms = _median_ms(lambda: model.encode(points)) / len(points)
+        decode_ms = _median_ms(lambda: model.decode(z)) / len(points)
+    return {"latent_bytes": z[0].numel() * z.element_size(), "encode_ms": encode_ms, "decode_ms": decode_ms}
+
+
+def _median_ms(call: Callable[[], Tensor], repeats: int = 5) -> float:
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times)) * 1000
