@@ -1,5 +1,11 @@
 """The errors that a user meets: each says what was expected, what came, where, and what to do."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InkmillError(Exception):
     """A fault in the input, the parameters or the surroundings; its text is one paragraph for the user.
@@ -22,3 +28,13 @@ class DownloadError(InkmillError, OSError):
 
 class RegistryError(InkmillError, LookupError):
     """The model registry lacks what was asked for."""
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Print an `InkmillError` as one paragraph and leave with exit code 1; other errors pass with their traceback."""
+    try:
+        yield
+    except InkmillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

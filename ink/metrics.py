@@ -76,9 +76,9 @@ def _chamfer(ax, ay, a_offsets, bx, by, b_offsets, out):
         out[d] = 0.5 * (_mean_nearest(ax[a], ay[a], bx[b], by[b]) + _mean_nearest(bx[b], by[b], ax[a], ay[a]))
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@njit(cache=True, nogil=True)
 def _mean_nearest(px, py, qx, qy):
-    """Mean over the points p of the distance to the nearest q. The flags let the minimum use vector units."""
+    """Mean over the points p of the distance to the nearest q; below some 1,000 points faster than a tree."""
     total = 0.0
     for i in range(len(px)):
         x, y = px[i], py[i]

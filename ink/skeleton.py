@@ -56,8 +56,7 @@ class Graph:
 
     def radius_at(self, point: np.ndarray) -> float:
         """Return the inscribed radius at a (row, column), pixels."""
-        row, column = np.clip(np.rint(point).astype(int), 0, np.array(self.radius.shape) - 1)
-        return float(self.radius[row, column])
+        return float(self.radius[int(point[0] + 0.5), int(point[1] + 0.5)])
 
 
 def trace_strokes(skeleton: np.ndarray, radius: np.ndarray) -> list[np.ndarray]:
@@ -188,7 +187,8 @@ def _heading(graph: Graph, index: int, side: int) -> np.ndarray:
     path = graph.edges[index].path
     path = path if side == 0 else path[::-1]
     reach = 1.5 * graph.radius_at(path[0]) + 2.0
-    walked = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+    path = path[: int(1.5 * reach) + 3]  # a pixel step is 1 long or more
+    walked = np.concatenate([[0.0], np.cumsum(np.hypot(*(path[1:] - path[:-1]).T))])
     first = min(int(np.searchsorted(walked, 0.4 * reach)), max(len(path) - 2, 0))
     last = min(max(int(np.searchsorted(walked, reach)), first + 1), len(path) - 1)
     vector = path[last] - path[first]
@@ -196,7 +196,7 @@ def _heading(graph: Graph, index: int, side: int) -> np.ndarray:
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:
-    return math.acos(float(np.clip(a @ b, -1.0, 1.0)))
+    return math.acos(min(max(float(a @ b), -1.0), 1.0))
 
 
 def _oriented(stroke: np.ndarray) -> np.ndarray:
@@ -217,7 +217,8 @@ def _place(point: np.ndarray) -> float:
 
 
 def _length(path: np.ndarray) -> float:
-    return float(np.hypot(*np.diff(path, axis=0).T).sum()) if len(path) > 1 else 0.0
+    steps = path[1:] - path[:-1]
+    return float(np.sqrt((steps * steps).sum(axis=1)).sum())
 
 
 @njit(cache=True, nogil=True)

@@ -16,28 +16,34 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d, label, zoom
-from skimage.morphology import skeletonize
+from skimage.morphology import reconstruction, skeletonize
 
 from ink.skeleton import trace_strokes
 from ink.table import Ink
 
-_WORKING_SIZE = 72  # pixels along the longer side after upsampling, about
+_WORKING_SIZE = 60  # pixels along the longer side after upsampling, about
 _PADDING = 2  # empty source pixels around the raster, so that ink at its border has a background
 _BACK_PROJECTIONS = 8
 _BLUR = 0.25  # source pixels
 _LEVELS = (0.3, 0.45, 0.6)  # of the peak
+_BASIN_DEPTH = 0.03  # of the peak
 _RIDGE_LEVEL = 0.2
 _RIDGE_BENDS = (0.05, 0.2)
-_HOLLOWS = (0.7,1.0)
+_SOLID_LEVEL, _RIM = 0.45, 1.0
 _SPECK_AREA = 0.35  # components smaller than this many squared stroke widths are noise
 _HALF_WIDTHS = np.array([0.35, 0.5, 0.65, 0.8, 1.0, 1.2])  # of the pen, source pixels
-_STROKE_COST = 0.01  # a stroke more must explain this share of the raster's energy
+_STROKE_COST, _LENGTH_COST = 0.03, 0.005  # share of the energy that a stroke, a pixel of length must explain
 
 
 @dataclass(frozen=True)
 class _Trace:
     strokes: list[np.ndarray]  # (n, 2) row, column in working pixels
     residual: float  # share of the raster's energy that the strokes do not explain
+
+    def cost(self, factor: int) -> float:
+        """Return the residual and the price of every stroke and of their length in source pixels."""
+        length = sum(float(np.hypot(*np.diff(stroke, axis=0).T).sum()) for stroke in self.strokes)
+        return self.residual + _STROKE_COST * len(self.strokes) + _LENGTH_COST * length / factor
 
 
 def vectorize(images: np.ndarray) -> Ink:
@@ -71,7 +77,7 @@ def vectorize_one(image: np.ndarray) -> list[np.ndarray]:
     padded = np.pad(image / peak, _PADDING)
     fine = _sharpened(padded, factor)
     traces = [_trace(mask, padded, factor) for mask in _masks(fine, factor)]
-    best = min(traces, key=lambda trace: trace.residual + _STROKE_COST * len(trace.strokes))
+    best = min(traces, key=lambda trace: trace.cost(factor))
     return [_to_source(stroke, factor) for stroke in best.strokes]
 
 
@@ -98,13 +104,22 @@ def _masks(fine: np.ndarray, factor: int) -> list[np.ndarray]:
     half_trace = 0.5 * (row_row + column_column)
     spread = np.hypot(0.5 * (row_row - column_column), row_column)
     across = (half_trace - spread) * factor * factor  # along the sharpest bend: clearly negative on a ridge
+    basin = _basins(fine) > _BASIN_DEPTH * peak
     masks = [fine > level * peak for level in _LEVELS]
+    masks += [mask & ~basin for mask in masks if np.any(mask & basin)]
     masks += [(fine > _RIDGE_LEVEL * peak) & (across < -bend * peak) for bend in _RIDGE_BENDS]
-    for reach in _HOLLOWS:  # a filled hole is a blob thicker than a pen: keep its rim
-        solid = masks[1]
-        depth = distance_transform_edt(solid)
-        masks.append(solid & (depth <= reach * factor))
+    solid = fine > _SOLID_LEVEL * peak  # a filled hole is a blob thicker than a pen: keep its rim
+    depth = distance_transform_edt(solid)
+    if depth.max() > _RIM * factor:
+        masks.append(solid & (depth <= _RIM * factor))
     return [_without_specks(mask, _SPECK_AREA * factor * factor) for mask in masks]
+
+
+def _basins(fine: np.ndarray) -> np.ndarray:
+    """Return how deep each pixel lies under the rim of the basin that encloses it; 0 outside basins."""
+    seed = np.full_like(fine, fine.max())
+    seed[[0, -1]], seed[:, [0, -1]] = fine[[0, -1]], fine[:, [0, -1]]
+    return reconstruction(seed, fine, method="erosion") - fine
 
 
 def _curvature(fine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -182,7 +197,7 @@ def _extended(stroke: np.ndarray, radius: np.ndarray) -> np.ndarray:
         back = path[min(len(path) - 1, max(2, int(1.5 * reach)))]
         direction = (path[0] - back) / max(float(np.hypot(*(path[0] - back))), 1e-12)
         tip = path[0] + 0.6 * reach * direction
-        row, column = (int(v) for v in np.clip(np.rint(tip), 0, (height - 1, width - 1)))
+        row, column = min(max(round(tip[0]), 0), height - 1), min(max(round(tip[1]), 0), width - 1)
         free = reach > 0 and radius[row, column] < 0.75 * reach
         ends.append(tip[None] if free else np.zeros((0, 2)))
     return np.concatenate([ends[0], stroke, ends[1]])

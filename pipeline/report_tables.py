@@ -30,7 +30,7 @@ class Column:
         field: of `Scores`.
         factor: what the number is multiplied by before it is shown.
         decimals: digits after the point; None: three significant digits of the smallest number.
-        best: min or max, whichever is better.
+        best: min or max, whichever is better; None where neither is.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Column:
     field: str
     factor: float
     decimals: int | None
-    best: Callable[[Sequence[float]], float]
+    best: Callable[[Sequence[float]], float] | None
 
 
 COLUMNS = (
@@ -50,7 +50,7 @@ COLUMNS = (
     Column("Encode", "ms", "encode_ms", 1.0, None, min),
     Column("Decode", "ms", "decode_ms", 1.0, None, min),
     Column("Training", "s", "train_seconds", 1.0, 0, min),
-    Column("Steps", "", "steps", 1.0, 0, min),
+    Column("Steps", "", "steps", 1.0, 0, None),
 )
 
 
@@ -71,7 +71,7 @@ def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
     for column in COLUMNS:
         values = {model.name: getattr(model.scores, column.field) for model in scored}
         known = [value for value in values.values() if value is not None]
-        best = column.best(known) if len(set(known)) > 1 else None
+        best = column.best(known) if column.best and len(set(known)) > 1 else None
         decimals = _decimals([value * column.factor for value in known]) if column.decimals is None else column.decimals
         for model in scored:
             value = values[model.name]

@@ -1,0 +1,60 @@
+"""Source formats, one file each. A reader yields batches of drawings and what it had to refuse.
+
+`READERS` is the only list of them: a new format is one file here and one line there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from ink.errors import ParamsError
+from ink.params import suggest
+from ink.quarantine import Rejected
+from ink.table import Drawings
+
+READERS = {
+    "digits": "ink.formats.digits",
+    "mnist_idx": "ink.formats.mnist_idx",
+    "quickdraw_raw": "ink.formats.quickdraw_raw",
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some drawings of one source file.
+
+    Args:
+        drawings: what could be read; `split` is "" where the publisher gives none.
+        rejected: what could not.
+        skipped: what was left out on purpose, by reason.
+    """
+
+    drawings: Drawings
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+class Reader(Protocol):
+    """A module of this package."""
+
+    def source_files(self, categories: list[str]) -> list[str]:
+        """Return the paths of the files under the source's root, in order."""
+
+    def read(self, path: Path, *, only_recognized: bool) -> Iterator[Batch]:
+        """Yield the drawings of one file in batches of bounded size."""
+
+
+def reader(name: str) -> Reader:
+    """Return the reader of a format.
+
+    Raises:
+        ParamsError: there is no such format.
+    """
+    if name not in READERS:
+        raise ParamsError(f"reader {name!r} does not exist; {suggest(name, READERS)}")
+    return import_module(READERS[name])  # type: ignore[return-value]

@@ -1,0 +1,68 @@
+"""MNIST and its kin in IDX format (LeCun): big-endian header, then bytes; gzipped or not.
+
+A dataset's block lists the image files as categories, without `-images-idx3-ubyte.gz`: [train, t10k].
+`train` keeps train's split open to the hash, `t10k` is the publisher's test split.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ink.errors import DataError
+from ink.formats import Batch
+from ink.table import Drawings
+from ink.vectorize import vectorize
+
+_IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
+_BATCH = 2000
+_TEST = "t10k"
+
+
+def source_files(categories: list[str]) -> list[str]:
+    """Return images and labels of each part, images first."""
+    return [f"mnist/{part}{suffix}" for part in categories for suffix in (_IMAGES, _LABELS)]
+
+
+def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
+    """Yield the vectorised rasters of an images file; the labels file beside it is read with it, and gives nothing.
+
+    Raises:
+        DataError: either file is not IDX, or their counts differ.
+    """
+    if path.name.endswith(_LABELS):
+        return
+    part = path.name.removesuffix(_IMAGES)
+    images, labels = read_idx(path), read_idx(path.with_name(part + _LABELS))
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise DataError(f"{path}: images {images.shape} and labels {labels.shape} do not belong together")
+    for start in range(0, len(images), _BATCH):
+        rows = range(start, min(start + _BATCH, len(images)))
+        keys = [f"mnist/{part}/{row:05d}" for row in rows]
+        split = ["test" if part == _TEST else ""] * len(rows)
+        names = [str(labels[row]) for row in rows]
+        yield Batch(Drawings.build(vectorize(images[rows.start : rows.stop]), keys, names, split=split))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Return an IDX file of unsigned bytes as an array.
+
+    Raises:
+        DataError: the file is missing, truncated, damaged or of another type.
+    """
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        zero, kind, dimensions = struct.unpack(">HBB", raw[:4])
+        shape = struct.unpack(f">{dimensions}I", raw[4 : 4 + 4 * dimensions])
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"{path}: not a readable IDX file ({error})") from error
+    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions)
+    if zero != 0 or kind != 8 or len(values) != int(np.prod(shape, dtype=np.int64)):
+        raise DataError(f"{path}: expected IDX bytes of shape {shape}, got type {kind} and {len(values)} values")
+    return values.reshape(shape)

@@ -1,0 +1,125 @@
+"""Manifests: what a stage read, wrote and refused, and that the numbers add up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ink.errors import DataError
+from ink.files import sha256_file, write_json
+from ink.table import SCHEMA_VERSION, Drawings
+
+FILE_NAME = "manifest.json"
+
+
+class Tally:
+    """Counts drawings and points per split and class while a stage streams."""
+
+    def __init__(self) -> None:
+        self.drawings: Counter[tuple[str, str]] = Counter()
+        self.points: Counter[tuple[str, str]] = Counter()
+
+    def add(self, drawings: Drawings) -> None:
+        """Count one batch."""
+        lengths = np.diff(drawings.ink.point_offsets)
+        for split, label, points in zip(drawings.column("split"), drawings.column("label"), lengths, strict=True):
+            self.drawings[split, label] += 1
+            self.points[split, label] += int(points)
+
+    @property
+    def total(self) -> int:
+        """Number of drawings."""
+        return self.drawings.total()
+
+    def by_split(self) -> dict[str, Any]:
+        """Return {split: {drawings, points, classes: {label: {drawings, points}}}}, sorted."""
+        result: dict[str, Any] = {}
+        for (split, label), count in sorted(self.drawings.items()):
+            entry = result.setdefault(split, {"drawings": 0, "points": 0, "classes": {}})
+            entry["drawings"] += count
+            entry["points"] += self.points[split, label]
+            entry["classes"][label] = {"drawings": count, "points": self.points[split, label]}
+        return result
+
+
+def write_manifest(
+    folder: Path,
+    stage: str,
+    dataset: str,
+    counts: dict[str, Any],
+    tally: Tally,
+    params: dict[str, Any],
+    before: dict[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Write and return a stage's manifest.
+
+    Args:
+        folder: the stage's output.
+        stage, dataset: whose.
+        counts: `in`, `quarantined`, and where they occur `skipped` (by reason) and `made`; `out` is the tally's.
+        tally: of what was written.
+        params: the stage's settings.
+        before: the manifest of the stage that was read; its parameters and source go on into this one.
+        more: further facts.
+
+    Raises:
+        DataError: in + made is not out + quarantined + skipped.
+    """
+    counts = {"in": counts["in"], "out": tally.total, **{k: v for k, v in counts.items() if k != "in"}}
+    left = counts["in"] + counts.get("made", 0)
+    right = counts["out"] + counts["quarantined"] + sum(counts.get("skipped", {}).values())
+    if left != right:
+        raise DataError(f"{folder}: {stage} lost count: {left} drawings went in or were made, {right} came out: {counts}")
+    before = before or {}
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": dataset,
+        "stage": stage,
+        "counts": counts,
+        "splits": tally.by_split(),
+        "params": {**before.get("params", {}), stage: params},
+        "source": before.get("source", []),
+        **more,
+    }
+    write_json(folder / FILE_NAME, manifest)
+    return manifest
+
+
+def read_manifest(folder: Path, stage: str) -> dict[str, Any]:
+    """Read a folder's manifest.
+
+    Raises:
+        DataError: there is none; says which stage makes it.
+    """
+    path = folder / FILE_NAME
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run the stage {stage} first (`dvc repro`)") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); run the stage {stage} again") from error
+
+
+def part_files(folder: Path, manifest: dict[str, Any]) -> list[Path]:
+    """Return the files that a manifest lists, in order, after checking that they are the ones it means.
+
+    Raises:
+        DataError: a file is missing or its content is another.
+    """
+    paths = []
+    for part in manifest["files"]:
+        path = folder / part["path"]
+        if not path.exists() or sha256_file(path) != part["sha256"]:
+            raise DataError(f"{path}: missing or changed since {manifest['stage']} wrote it; run that stage again")
+        paths.append(path)
+    return paths
+
+
+def describe(folder: Path, name: str, rows: int) -> dict[str, Any]:
+    """Return a file's entry for a manifest."""
+    return {"path": name, "rows": rows, "sha256": sha256_file(folder / name)}

@@ -1,0 +1,70 @@
+"""Quarantine: what a stage refused, with its place and reason. Nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ink.errors import DataError
+from ink.files import atomic_path
+
+FILE_NAME = "quarantine.parquet"
+EXCERPT_LENGTH = 200
+
+SCHEMA = pa.schema(
+    [("file", pa.string()), ("line", pa.int64()), ("key", pa.string()), ("reason", pa.string()), ("excerpt", pa.string())]
+)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One refused drawing.
+
+    Args:
+        file: the source file's name; line: its line (from 1) or row (from 0); key: "" where it is not known.
+        reason: why, in words that repeat for equal faults; excerpt: the start of what came.
+    """
+
+    file: str
+    line: int
+    key: str
+    reason: str
+    excerpt: str = ""
+
+
+def write_quarantine(folder: Path, rejected: Sequence[Rejected]) -> None:
+    """Write `quarantine.parquet`, also when it is empty: an empty one says that all was well."""
+    rows = [{**asdict(row), "excerpt": row.excerpt[:EXCERPT_LENGTH]} for row in rejected]
+    with atomic_path(folder / FILE_NAME) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+
+
+def read_quarantine(folder: Path) -> list[Rejected]:
+    """Return the refused drawings of a stage's folder."""
+    path = folder / FILE_NAME
+    return [Rejected(**row) for row in pq.read_table(path).to_pylist()] if path.exists() else []
+
+
+def reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
+    """Return how often each reason occurs, most frequent first."""
+    return dict(sorted(Counter(row.reason for row in rejected).items(), key=lambda item: (-item[1], item[0])))
+
+
+def refuse_if_too_many(rejected: Sequence[Rejected], total: int, largest_fraction: float, folder: Path) -> None:
+    """Stop a stage that refuses too much.
+
+    Raises:
+        DataError: more than `largest_fraction` of `total` drawings were refused; names the reasons and the file.
+    """
+    if len(rejected) > largest_fraction * total:
+        common = "; ".join(f"{count} x {reason}" for reason, count in list(reasons(rejected).items())[:3])
+        raise DataError(
+            f"{len(rejected)} of {total} drawings were refused, more than max_bad_fraction = {largest_fraction} allows "
+            f"({common}). Each is in {folder / FILE_NAME} with its file and line; mend the source, or raise "
+            f"simplify.max_bad_fraction in params.yaml."
+        )
