@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d, label, zoom
+from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, gaussian_filter1d, label, zoom
 from skimage.morphology import reconstruction, skeletonize
 
 from ink.skeleton import trace_strokes
@@ -29,7 +29,7 @@ _LEVELS = (0.3, 0.45, 0.6)  # of the peak
 _BASIN_DEPTH = 0.03  # of the peak
 _RIDGE_LEVEL = 0.2
 _RIDGE_BENDS = (0.05, 0.2)
-_SOLID_LEVEL, _RIM = 0.45, 1.0
+_SOLID_LEVEL, _RIM, _CORE_SIZE = 0.45, 1.0, 1.8
 _SPECK_AREA = 0.35  # components smaller than this many squared stroke widths are noise
 _HALF_WIDTHS = np.array([0.35, 0.5, 0.65, 0.8, 1.0, 1.2])  # of the pen, source pixels
 _STROKE_COST, _LENGTH_COST = 0.03, 0.005  # share of the energy that a stroke, a pixel of length must explain
@@ -109,10 +109,20 @@ def _masks(fine: np.ndarray, factor: int) -> list[np.ndarray]:
     masks += [mask & ~basin for mask in masks if np.any(mask & basin)]
     masks += [(fine > _RIDGE_LEVEL * peak) & (across < -bend * peak) for bend in _RIDGE_BENDS]
     solid = fine > _SOLID_LEVEL * peak  # a filled hole is a blob thicker than a pen: keep its rim
-    depth = distance_transform_edt(solid)
-    if depth.max() > _RIM * factor:
-        masks.append(solid & (depth <= _RIM * factor))
+    core = _compact(distance_transform_edt(solid) > _RIM * factor, _CORE_SIZE * factor)
+    if core.any():
+        masks.append(solid & ~core)
     return [_without_specks(mask, _SPECK_AREA * factor * factor) for mask in masks]
+
+
+def _compact(mask: np.ndarray, size: float) -> np.ndarray:
+    """Keep the components that fit into a square of side `size`: longer ones are thick strokes, not filled holes."""
+    parts, _ = label(mask, structure=np.ones((3, 3)))
+    kept = np.zeros_like(mask)
+    for number, (rows, columns) in enumerate(find_objects(parts), start=1):
+        if max(rows.stop - rows.start, columns.stop - columns.start) <= size:
+            kept |= parts == number
+    return kept
 
 
 def _basins(fine: np.ndarray) -> np.ndarray:

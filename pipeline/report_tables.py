@@ -158,7 +158,7 @@ def data_summary(counts: Counts) -> dict[str, Any]:
 
 def percent(fraction: float) -> str:
     """Return a fraction as a percentage with one digit after the point."""
-    return f"{100 * fraction:.1f} %"
+    return f"{100 * fraction:.1f}\u00a0%"
 
 
 def thousands(value: float, decimals: int) -> str:
@@ -167,7 +167,7 @@ def thousands(value: float, decimals: int) -> str:
 
 
 def _huber(model: ModelFiles) -> str:
-    return f"{1e3 * model.scores.huber:.{_decimals([1e3 * model.scores.huber])}f} × 10⁻³"
+    return f"{1e3 * model.scores.huber:.{_decimals([1e3 * model.scores.huber])}f}\u00a0×\u00a010⁻³"
 
 
 def _decimals(values: Sequence[float]) -> int:
@@ -200,5 +200,5 @@ def _difference(first: ModelFiles, second: ModelFiles) -> str:
         return ""
     mean, half = gains.mean(), _Z95 * gains.std(ddof=1) / math.sqrt(len(gains))
     decimals = _decimals([1e3 * half])
-    measured = f"difference {1e3 * mean:.{decimals}f} ± {1e3 * half:.{decimals}f} × 10⁻³ over {len(gains):,} drawings"
+    measured = f"difference {1e3 * mean:.{decimals}f}\u00a0±\u00a0{1e3 * half:.{decimals}f}\u00a0×\u00a010⁻³ over {len(gains):,} drawings"
     return f" ({measured}{'' if mean > half else ', which may be chance'})"

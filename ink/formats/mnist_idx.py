@@ -26,7 +26,7 @@ _TEST = "t10k"
 
 def source_files(categories: list[str]) -> list[str]:
     """Return images and labels of each part, images first."""
-    return [f"mnist/{part}{suffix}" for part in categories for suffix in (_IMAGES, _LABELS)]
+    return [f"{part}{suffix}" for part in categories for suffix in (_IMAGES, _LABELS)]
 
 
 def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
