@@ -136,7 +136,8 @@ def read_svg(source: Path | str, tolerance: float = 0.25) -> Ink:
     for element, matrix in _shapes(_parse(content if content.startswith("<") else Path(source), where), where):
         data = _path_data(element, where)
         if data:
-            strokes.extend(_flatten(data, matrix, tolerance, where))
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+                strokes.extend(_flatten(data, matrix, tolerance, where))
     if not strokes:
         raise DataError(f"{where}: expected drawn shapes (path, line, circle, ...), found none; convert text to paths")
     flat = Ink.from_strokes([[_clean(stroke, where) for stroke in strokes]])

@@ -54,7 +54,7 @@ def load_dataset(name: str, root: Path | str = "data/shards") -> Dataset:
         raise DataError(f"{folder}: no shards here; make them with `dvc repro shard@{name}`") from error
     splits: dict[str, Drawings] = {}
     for split in SPLITS:
-        parts = [read_drawings(folder / shard["path"]) for shard in manifest["shards"] if shard["split"] == split]
+        parts = [read_drawings(folder / shard["path"]) for shard in manifest["files"] if shard["split"] == split]
         splits[split] = Drawings.concat(parts)
         if len(splits[split]) == 0:
             raise DataError(

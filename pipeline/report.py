@@ -9,7 +9,6 @@ asks nothing of the network, and equal input gives equal bytes: it holds no cloc
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ink.errors import InkmillError
+from ink.errors import report_errors
 from ink.files import write_text
 from pipeline import report_gallery as gallery
 from pipeline import report_tables as tables
@@ -25,6 +24,7 @@ from pipeline.report_charts import Series, line_chart
 from pipeline.report_drawings import BANDS, band_colours
 from pipeline.report_inputs import ModelFiles, ReportInputs, read_inputs, train_command
 
+_PAGE = "reports/<dataset>/index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 _LIGHT_VIRIDIS = (0.0, 0.76)  # parts of viridis that stand out from a white and from a dark page
 _DARK_VIRIDIS = (0.34, 1.0)
@@ -53,10 +53,15 @@ def run(project: Path, dataset: str) -> Path:
 def render(inputs: ReportInputs) -> str:
     """Return the page as HTML."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
     environment.filters |= {"percent": tables.percent, "thousands": tables.thousands}
     template = environment.get_template("report.html.jinja")
+    nearest = min((model.scores for model in inputs.scored), key=lambda scores: scores.huber)
     return template.render(
         dataset=inputs.dataset,
         title=inputs.title,
@@ -75,7 +80,8 @@ def render(inputs: ReportInputs) -> str:
         data=tables.data_summary(inputs.counts) if inputs.counts else None,
         missing={model.name: model.missing for model in inputs.models},
         train_command=train_command(inputs.dataset),
-        shown=next(model for model in inputs.models if model.scores),
+        nearest=nearest,
+        shard=inputs.test_shards[0].name if inputs.test_shards else "test-00000.parquet",
         bands=list(zip(BANDS, band_colours(*_LIGHT_VIRIDIS), band_colours(*_DARK_VIRIDIS), strict=True)),
     )
 
@@ -96,7 +102,7 @@ def loss_terms(models: Sequence[ModelFiles]) -> list[tuple[str, str]]:
 
 def consistency(inputs: ReportInputs) -> list[str]:
     """Return what makes the models' numbers less than comparable; empty where nothing does."""
-    scored = [model for model in inputs.models if model.scores]
+    scored = inputs.scored
     found = []
     if len({model.scores.data_sha256 for model in scored}) > 1:
         found.append("The models were not trained on the same data (data_sha256 differs).")
@@ -106,18 +112,13 @@ def consistency(inputs: ReportInputs) -> list[str]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the stage in the current folder; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description="Write reports/<dataset>/index.html.")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m pipeline.report DATASET`, in the project's folder."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=f"Write {_PAGE}.")
     parser.add_argument("dataset", help="a block of `datasets` in params.yaml")
     dataset = parser.parse_args(arguments).dataset
-    try:
-        page = run(Path(), dataset)
-    except InkmillError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(page.as_posix())
-    return 0
+    with report_errors():
+        print(run(Path(), dataset).as_posix())
 
 
 def _clocks(models: Sequence[ModelFiles]) -> list[tuple[str, str]]:
@@ -140,4 +141,4 @@ def _x_values(history: dict[str, Any], name: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

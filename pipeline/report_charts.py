@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,11 +46,12 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
         return ""
     x_all, y_all = (np.concatenate([getattr(one, axis) for one in kept]) for axis in "xy")
     log = bool(y_all.min() > 0)
-    x_ticks = linear_ticks(min(0.0, float(x_all.min())), float(x_all.max()))
-    y_ticks = log_ticks(float(y_all.min()), float(y_all.max())) if log else linear_ticks(float(y_all.min()), float(y_all.max()))
+    left, right, low, high = min(0.0, float(x_all.min())), float(x_all.max()), float(y_all.min()), float(y_all.max())
+    x_ticks = linear_ticks(left, right)
+    y_ticks = log_ticks(low, high) if log else linear_ticks(low, high)
     scale = np.log10 if log else np.asarray
-    x_of = _axis(min(0.0, float(x_all.min())), float(x_all.max()), _LEFT, _WIDTH - _RIGHT)
-    ends = [float(scale(value)) for value in (y_all.min(), y_all.max(), y_ticks[0], y_ticks[-1])]
+    x_of = _axis(left, right, _LEFT, _WIDTH - _RIGHT)
+    ends = [float(scale(value)) for value in (low, high, y_ticks[0], y_ticks[-1])]
     y_of = _axis(min(ends), max(ends), _HEIGHT - _BOTTOM, _TOP)
     marks = [_y_tick(float(y_of(scale(tick))), tick) for tick in y_ticks]
     marks += [_x_tick(float(x_of(tick)), tick) for tick in x_ticks]
@@ -101,7 +103,7 @@ def _thinned(series: Series) -> Series:
     return Series(series.name, series.place, x, y)
 
 
-def _axis(low: float, high: float, start: float, end: float):
+def _axis(low: float, high: float, start: float, end: float) -> Callable[[Any], np.ndarray]:
     """Return the map from values to places on the page."""
     span = high - low if high > low else 1.0
     return lambda value: start + (np.asarray(value) - low) / span * (end - start)
@@ -131,4 +133,5 @@ def _line(series: Series, x: np.ndarray, y: np.ndarray, x_label: str, y_label: s
 
 def _summary(series: Series, x_label: str) -> str:
     best = int(series.y.argmin())
-    return f"{series.name}: first {series.y[0]:.4g}, lowest {series.y[best]:.4g} at {series.x[best]:.6g}, last {series.y[-1]:.4g}"
+    lowest = f"lowest {series.y[best]:.4g} at {x_label} {series.x[best]:.6g}"
+    return f"{series.name}: first {series.y[0]:.4g}, {lowest}, last {series.y[-1]:.4g}"

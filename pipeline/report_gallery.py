@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.report_drawings import Strokes, by_key, half_extent, ink_svg
 from pipeline.report_inputs import ModelFiles, PerDrawing, ReportInputs, keys_and_labels, natural, read_rows
+from pipeline.report_tables import THOUSANDTHS
 
 _EXAMPLES = 24  # about so many in all, but at least two a class and at most a dozen
 _MOST_CLASSES = 24
@@ -80,26 +81,27 @@ def worst(inputs: ReportInputs) -> list[tuple[str, list[dict[str, Any]]]]:
     originals = by_key(read_rows(inputs.test_shards, [key for cases in chosen.values() for key in cases]))
     found = []
     for model in inputs.models:
-        if model.name not in chosen:
-            continue
-        made = _drawn(model, chosen[model.name]) or {}
-        cases = []
-        for key, row in chosen[model.name].items():
-            label, seen = model.per_drawing.label[row], model.per_drawing.recognized_as[row]
-            half = half_extent([originals.get(key), made.get(key)])
-            cases.append(
-                {
-                    "key": key,
-                    "label": label,
-                    "seen": seen,
-                    "correct": bool(model.per_drawing.correct[row]),
-                    "huber": f"{1e3 * model.per_drawing.huber[row]:.3g}",
-                    "original": ink_svg(originals.get(key), half, f"original {key}, {label}"),
-                    "made": ink_svg(made.get(key), half, f"{model.name}, {key}", originals.get(key)),
-                }
-            )
-        found.append((model.name, cases))
+        if model.name in chosen and model.per_drawing is not None:
+            made = _drawn(model, chosen[model.name]) or {}
+            rows = chosen[model.name].items()
+            cases = [_case(model.name, model.per_drawing, row, originals.get(key), made.get(key)) for key, row in rows]
+            found.append((model.name, cases))
     return found
+
+
+def _case(
+    name: str, per_drawing: PerDrawing, row: int, original: Strokes | None, made: Strokes | None
+) -> dict[str, Any]:
+    key, label = per_drawing.key[row], per_drawing.label[row]
+    half = half_extent([original, made])
+    return {
+        "label": label,
+        "seen": per_drawing.recognized_as[row],
+        "correct": bool(per_drawing.correct[row]),
+        "huber": f"{1e3 * per_drawing.huber[row]:.3g}",
+        "original": ink_svg(original, half, f"original {key}, {label}"),
+        "made": ink_svg(made, half, f"{name}, {key}", original),
+    }
 
 
 def _hash(text: str) -> bytes:
@@ -132,12 +134,11 @@ def _row(
 
 def _facts(per_drawing: PerDrawing | None, key: str) -> tuple[str, str]:
     """Return a tooltip's text on one drawing, and what it was taken for if that is wrong."""
-    rows = np.flatnonzero(per_drawing.key == key) if per_drawing is not None else []
-    if per_drawing is None or len(rows) == 0:
+    if per_drawing is None or key not in per_drawing.key:
         return "", ""
-    row = rows[0]
+    row = int(np.flatnonzero(per_drawing.key == key)[0])
     seen = str(per_drawing.recognized_as[row])
-    text = f": Huber {1e3 * per_drawing.huber[row]:.3g} × 10⁻³, recognised as {seen or 'nothing'}"
+    text = f": Huber {1e3 * per_drawing.huber[row]:.3g} {THOUSANDTHS}, recognised as {seen or 'nothing'}"
     return text, "" if per_drawing.correct[row] else seen
 
 

@@ -7,7 +7,7 @@ that the page can say in place what to run. A file that is there but wrong is an
 from __future__ import annotations
 
 import csv
-import json
+import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ink.errors import DataError, InkmillError
+from ink.manifest import FILE_NAME, read_manifest
 from ink.params import PARAMS_FILE, dataset_block, read_params
 from ink.table import SPLITS, Drawings, iter_drawings, read_metadata
 
@@ -99,19 +100,30 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, eq=False)
+class Scored:
+    """A model that has metrics, with its scores of single drawings where it has them."""
+
+    name: str
+    scores: Scores
+    per_drawing: PerDrawing | None
+
+
+@dataclass(frozen=True, eq=False)
 class Counts:
     """How many drawings there are.
 
     Args:
         labels: the classes, in natural order.
         originals, copies: split -> (labels,) int64; copies are augmented.
-        quarantined: drawings that a stage refused, or None where the manifest does not say.
+        points: split -> points of all its drawings, from the shards' manifest.
+        quarantined: stage -> drawings that it refused, from the manifests of all stages that are there.
     """
 
     labels: list[str]
     originals: dict[str, np.ndarray]
     copies: dict[str, np.ndarray]
-    quarantined: int | None
+    points: dict[str, int]
+    quarantined: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +136,11 @@ class ReportInputs:
     models: list[ModelFiles]
     test_shards: list[Path]
     counts: Counts | None
+
+    @property
+    def scored(self) -> list[Scored]:
+        """The models that have metrics, in the order of run.models; never empty."""
+        return [Scored(one.name, one.scores, one.per_drawing) for one in self.models if one.scores]
 
 
 def read_inputs(project: Path, dataset: str) -> ReportInputs:
@@ -215,7 +232,7 @@ def _read_scores(path: Path, kind: type[S], dataset: str) -> S | None:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
-        raise DataError(f"{path}: not the metrics of a model ({faults}). Make it anew: {train_command(dataset)}") from error
+        raise DataError(f"{path}: not a model's metrics ({faults}). Make it anew: {train_command(dataset)}") from error
 
 
 def _read_csv(path: Path, columns: Iterable[str], dataset: str) -> dict[str, list[str]] | None:
@@ -236,7 +253,8 @@ def _numbers(path: Path, name: str, cells: list[str], dataset: str) -> np.ndarra
     try:
         return np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{path}, column {name}: expected numbers, {error}. Make it anew: {train_command(dataset)}") from error
+        again = train_command(dataset)
+        raise DataError(f"{path}, column {name}: expected numbers, {error}. Make it anew: {again}") from error
 
 
 def _read_history(path: Path, dataset: str) -> dict[str, np.ndarray] | None:
@@ -257,12 +275,13 @@ def _read_per_drawing(path: Path, dataset: str) -> PerDrawing | None:
 
 
 def _read_counts(shards: Path) -> Counts | None:
-    """Count the shards' rows by split, class and kind; the quarantine's size comes from the manifest."""
+    """Count the shards' rows by split, class and kind; points and refusals come from the manifests."""
     rows: list[tuple[str, str, bool, int]] = []
     for split in SPLITS:
         for path in sorted(shards.glob(f"{split}-*.parquet")):
             read_metadata(path)
-            table = pq.read_table(path, columns=["label", "copy"]).group_by(["label", "copy"]).aggregate([([], "count_all")])
+            table = pq.read_table(path, columns=["label", "copy"])
+            table = table.group_by(["label", "copy"]).aggregate([([], "count_all")])
             rows += [(split, row["label"], row["copy"] > 0, row["count_all"]) for row in table.to_pylist()]
     if not rows:
         return None
@@ -271,15 +290,18 @@ def _read_counts(shards: Path) -> Counts | None:
     counted = {kind: {split: np.zeros(len(labels), np.int64) for split in SPLITS} for kind in (False, True)}
     for split, label, copied, count in rows:
         counted[copied][split][place[label]] += count
-    return Counts(labels, counted[False], counted[True], _quarantined(shards / "manifest.json"))
+    manifests = _read_manifests(shards.parent.parent, shards.name)
+    points = {split: entry["points"] for split, entry in manifests.get("shard", {}).get("splits", {}).items()}
+    quarantined = {stage: found["counts"].get("quarantined", 0) for stage, found in manifests.items()}
+    return Counts(labels, counted[False], counted[True], points, quarantined)
 
 
-def _quarantined(path: Path) -> int | None:
-    if not path.is_file():
-        return None
-    try:
-        manifest = json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); run the shard stage again with `dvc repro`") from error
-    value = manifest.get("quarantined") if isinstance(manifest, dict) else None
-    return value if isinstance(value, int) else None
+def _read_manifests(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
+    """Return stage -> manifest of every stage of the dataset, those that refused drawings among them."""
+    found = {}
+    for path in sorted(folder.glob(f"*/{glob.escape(dataset)}/{FILE_NAME}")):
+        manifest = read_manifest(path.parent, path.parent.parent.name)
+        if not isinstance(manifest, dict) or "stage" not in manifest or "counts" not in manifest:
+            raise DataError(f"{path}: expected a stage's manifest (stage, counts); make it anew with `dvc repro`")
+        found[manifest["stage"]] = manifest
+    return found

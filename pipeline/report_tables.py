@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from ink.table import SPLITS
-from pipeline.report_inputs import Counts, ModelFiles, PerDrawing, ReportInputs, natural
+from pipeline.report_inputs import Counts, PerDrawing, ReportInputs, Scored, natural
 
+THOUSANDTHS = "\u00d7\u00a010⁻³"
+_ABSENT = "\u2013"
 _Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
 MATRIX_LABELS = 12  # with more classes, the commonest confusions are listed instead
 TOP_CONFUSIONS = 10
@@ -42,8 +44,8 @@ class Column:
 
 
 COLUMNS = (
-    Column("Huber", "× 10⁻³", "huber", 1e3, None, min),
-    Column("Chamfer", "× 10⁻³", "chamfer", 1e3, None, min),
+    Column("Huber", THOUSANDTHS, "huber", 1e3, None, min),
+    Column("Chamfer", THOUSANDTHS, "chamfer", 1e3, None, min),
     Column("Recognised", "%", "accuracy", 100.0, 1, max),
     Column("Parameters", "", "parameters", 1.0, 0, min),
     Column("Latent", "bytes", "latent_bytes", 1.0, 0, min),
@@ -66,7 +68,7 @@ class Cell:
 
 def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return one row per model of run.models, in that order; `cells` is empty for a model without metrics."""
-    scored = [model for model in inputs.models if model.scores]
+    scored = inputs.scored
     cells: dict[str, list[Cell]] = {model.name: [] for model in scored}
     for column in COLUMNS:
         values = {model.name: getattr(model.scores, column.field) for model in scored}
@@ -75,7 +77,7 @@ def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
         decimals = _decimals([value * column.factor for value in known]) if column.decimals is None else column.decimals
         for model in scored:
             value = values[model.name]
-            text = "–" if value is None else thousands(value * column.factor, decimals)
+            text = _ABSENT if value is None else thousands(value * column.factor, decimals)
             half = _half_interval(model, column.field)
             interval = "" if half is None else f"± {half * column.factor:.{decimals}f}"
             cells[model.name].append(Cell(value, text, interval, best is not None and value == best))
@@ -89,14 +91,13 @@ def ceiling(inputs: ReportInputs) -> float | None:
     """Return the recogniser's accuracy on the original test drawings, in [0, 1]."""
     if inputs.recognizer:
         return inputs.recognizer.accuracy
-    known = [model.scores.accuracy_original for model in inputs.models if model.scores]
+    known = [model.scores.accuracy_original for model in inputs.scored]
     return next((value for value in known if value is not None), None)
 
 
 def verdict(inputs: ReportInputs) -> str:
     """Say in one or two sentences what the numbers say."""
-    scored = [model for model in inputs.models if model.scores]
-    nearest, *others = sorted(scored, key=lambda model: model.scores.huber)
+    nearest, *others = sorted(inputs.scored, key=lambda model: model.scores.huber)
     highest = ceiling(inputs)
     originals = "" if highest is None else f" (originals: {percent(highest)})"
     if not others:
@@ -104,20 +105,9 @@ def verdict(inputs: ReportInputs) -> str:
         seen = nearest.scores.accuracy
         return said + (f"; {percent(seen)} of them are still recognised{originals}." if seen is not None else ".")
     second = others[0]
-    said = f"{nearest.name} comes nearest to the originals: Huber {_huber(nearest)} against {_huber(second)} of {second.name}"
-    said += _difference(nearest, second) + "."
-    judged = [model for model in scored if model.scores.accuracy is not None]
-    if not judged:
-        return said
-    clearest = max(judged, key=lambda model: model.scores.accuracy)
-    rest = [model for model in judged if model is not clearest]
-    if all(model.scores.accuracy == clearest.scores.accuracy for model in judged):
-        return f"{said} Each model's drawings are recognised in {percent(clearest.scores.accuracy)} of cases{originals}."
-    runner = max(rest, key=lambda model: model.scores.accuracy)
-    also = "It is also the best recognised" if clearest is nearest else f"{clearest.name} is the best recognised"
-    against = f"{percent(clearest.scores.accuracy)} against {percent(runner.scores.accuracy)}"
-    whose = f" of {runner.name}" if len(judged) > 2 or clearest is not nearest else ""
-    return f"{said} {also}: {against}{whose}{originals}."
+    said = f"{nearest.name} comes nearest to the originals: Huber {_huber(nearest)} against {_huber(second)}"
+    said += f" of {second.name}{_difference(nearest, second)}."
+    return f"{said}{_recognition([nearest, *others], originals)}"
 
 
 def confusion(per_drawing: PerDrawing) -> dict[str, Any]:
@@ -133,14 +123,12 @@ def confusion(per_drawing: PerDrawing) -> dict[str, Any]:
     matrix = None
     if len(labels) <= MATRIX_LABELS:
         totals = {true: sum(pairs[true, seen] for seen in labels) for true in labels}
-        matrix = [
-            [(pairs[true, seen], pairs[true, seen] / max(1, totals[true])) for seen in labels] for true in labels
-        ]
+        matrix = [[(pairs[true, seen], pairs[true, seen] / max(1, totals[true])) for seen in labels] for true in labels]
     return {"labels": labels, "matrix": matrix, "top": wrong[:TOP_CONFUSIONS]}
 
 
 def data_summary(counts: Counts) -> dict[str, Any]:
-    """Return rows of (split, originals per class, all originals, augmented copies) for the table of data."""
+    """Return rows of split, originals per class, all originals, augmented copies and points."""
     return {
         "labels": counts.labels,
         "rows": [
@@ -149,6 +137,7 @@ def data_summary(counts: Counts) -> dict[str, Any]:
                 "per_label": counts.originals[split].tolist(),
                 "originals": int(counts.originals[split].sum()),
                 "copies": int(counts.copies[split].sum()),
+                "points": counts.points.get(split),
             }
             for split in SPLITS
         ],
@@ -166,8 +155,22 @@ def thousands(value: float, decimals: int) -> str:
     return f"{value:,.{decimals}f}".replace(",", "\u202f")
 
 
-def _huber(model: ModelFiles) -> str:
-    return f"{1e3 * model.scores.huber:.{_decimals([1e3 * model.scores.huber])}f}\u00a0×\u00a010⁻³"
+def _recognition(models: Sequence[Scored], originals: str) -> str:
+    """Return the sentence on who is best recognised; the first model is the one that the verdict began with."""
+    shares = [(model.scores.accuracy, model.name) for model in models if model.scores.accuracy is not None]
+    if not shares:
+        return ""
+    (highest, clearest), *rest = sorted(shares, key=lambda share: -share[0])
+    if not rest or rest[-1][0] == highest:
+        whose = "each model's" if rest else f"{clearest}'s"
+        return f" {percent(highest)} of {whose} drawings are recognised{originals}."
+    second, runner = rest[0]
+    also = "It is also the best recognised" if clearest == models[0].name else f"{clearest} is the best recognised"
+    return f" {also}: {percent(highest)} against {percent(second)} of {runner}{originals}."
+
+
+def _huber(model: Scored) -> str:
+    return f"{1e3 * model.scores.huber:.{_decimals([1e3 * model.scores.huber])}f}\u00a0{THOUSANDTHS}"
 
 
 def _decimals(values: Sequence[float]) -> int:
@@ -176,7 +179,7 @@ def _decimals(values: Sequence[float]) -> int:
     return int(np.clip(2 - math.floor(math.log10(min(positive))), 0, 4)) if positive else 0
 
 
-def _half_interval(model: ModelFiles, field: str) -> float | None:
+def _half_interval(model: Scored, field: str) -> float | None:
     """Return half of the 95 % interval of a mean over test drawings (for a share: Wilson's), or None."""
     if field == "accuracy" and model.scores.accuracy is not None:
         share, n = model.scores.accuracy, model.scores.n_test
@@ -188,7 +191,7 @@ def _half_interval(model: ModelFiles, field: str) -> float | None:
     return float(_Z95 * values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-def _difference(first: ModelFiles, second: ModelFiles) -> str:
+def _difference(first: Scored, second: Scored) -> str:
     """Return the paired difference in Huber over the test drawings that both have, with its 95 % interval."""
     if first.per_drawing is None or second.per_drawing is None:
         return ""
@@ -200,5 +203,5 @@ def _difference(first: ModelFiles, second: ModelFiles) -> str:
         return ""
     mean, half = gains.mean(), _Z95 * gains.std(ddof=1) / math.sqrt(len(gains))
     decimals = _decimals([1e3 * half])
-    measured = f"difference {1e3 * mean:.{decimals}f}\u00a0±\u00a0{1e3 * half:.{decimals}f}\u00a0×\u00a010⁻³ over {len(gains):,} drawings"
-    return f" ({measured}{'' if mean > half else ', which may be chance'})"
+    measured = f"{1e3 * mean:.{decimals}f}\u00a0±\u00a0{1e3 * half:.{decimals}f}\u00a0{THOUSANDTHS}"
+    return f" (difference {measured} over {len(gains):,} drawings{'' if mean > half else ', which may be chance'})"

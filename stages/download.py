@@ -94,7 +94,7 @@ def _fetch_unless_there(root: str, name: str, path: Path, settings: DownloadPara
     address = f"{root}/{urllib.parse.quote(name) if not root.startswith('s3://') else name}"
     retrying = Retrying(
         stop=stop_after_attempt(settings.attempts),
-        wait=wait_exponential_jitter(initial=0.5, max=30),
+        wait=wait_exponential_jitter(multiplier=0.5, max=30),
         retry=retry_if_exception_type(_Transient),
         reraise=True,
     )

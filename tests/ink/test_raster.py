@@ -37,15 +37,29 @@ def supersampled(drawing, size, width, factor=8):
     return np.asarray(big, np.float64).reshape(size, factor, size, factor).mean(axis=(1, 3))
 
 
+def exact_area(drawing, size, width, factor=8):
+    """The share of each pixel within half a width of a segment, counted on 8 x 8 points a pixel."""
+    at = (np.arange(size * factor) + 0.5) / factor
+    x, y = np.meshgrid(at, at)
+    inked = np.zeros(x.shape, dtype=bool)
+    for stroke in (drawn * 0.5 * size + 0.5 * size for drawn in drawing):
+        for a, b in zip(stroke, stroke[1:] if len(stroke) > 1 else stroke, strict=False):
+            chord = b - a
+            along = np.clip(((x - a[0]) * chord[0] + (y - a[1]) * chord[1]) / max(chord @ chord, 1e-30), 0, 1)
+            inked |= np.hypot(x - a[0] - along * chord[0], y - a[1] - along * chord[1]) <= 0.5 * width
+    return 255.0 * inked.reshape(size, factor, size, factor).mean(axis=(1, 3))
+
+
 @pytest.mark.parametrize("width", [1.0, 2.0, 3.0])
-def test_agrees_with_supersampled_pillow(width):
-    drawings = random_drawings(0)
+@pytest.mark.parametrize(("truth", "share"), [(exact_area, 0.08), (supersampled, 0.18)])
+def test_agrees_with_supersampling(width, truth, share):
+    """Measured: 6.6, 3.2, 1.9 % of the ink away from the exact area; Pillow's own lines are 13, 7, 5 % away."""
+    drawings = random_drawings(0, 8)
     ours = rasterize(make(*drawings), 64, width, fit=False).astype(float)
-    theirs = np.stack([supersampled(drawing, 64, width) for drawing in drawings])
-    inked = theirs.sum() / 255
-    assert np.abs(ours - theirs).sum() / 255 < 0.12 * inked  # round-off of Pillow's widths and of the box filter
-    assert abs(ours.sum() / 255 - inked) < 0.05 * inked
-    assert np.abs(ours - theirs).mean() < 2.5
+    theirs = np.stack([truth(drawing, 64, width) for drawing in drawings])
+    assert np.abs(ours - theirs).sum() < share / width * theirs.sum()
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=0.015)
+    assert np.abs(ours - theirs).mean() < 2.0
 
 
 @pytest.mark.parametrize("width", [0.4, 1.0, 1.7, 2.0, 5.0])
@@ -93,7 +107,7 @@ def test_degenerate_boxes_are_centred():
     pictures = rasterize(make([[[7, 7]]], [[[3, 3], [3, 3]]], [[[0, 5], [9, 5]]], [[[2, 0], [2, 4]]]), 32)
     for picture in pictures:
         assert np.array_equal(picture, picture[::-1]) and np.array_equal(picture, picture[:, ::-1])
-        assert picture.max() == 255
+        assert picture.max() >= 202  # a dot between four pixels: their centres are 0.71 from it
     assert np.array_equal(pictures[0], pictures[1]) and np.array_equal(pictures[2], pictures[3].T)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import inspect
 import json
 import re
 from html.parser import HTMLParser
@@ -12,13 +14,14 @@ import numpy as np
 import pytest
 
 from ink.errors import DataError, InkmillError, ParamsError
+from ink.manifest import Tally, write_manifest
 from ink.metrics import chamfer, huber
-from ink.table import Drawings, Ink, write_drawings
+from ink.table import Drawings, Ink, read_drawings, write_drawings
 from pipeline.report import main, run
 from pipeline.report_charts import Series, line_chart, linear_ticks, log_ticks, number
 from pipeline.report_drawings import BANDS, by_key, half_extent, ink_svg
 from pipeline.report_inputs import natural, read_inputs
-from pipeline.report_tables import comparison, confusion, verdict
+from pipeline.report_tables import COLUMNS, comparison, confusion, verdict
 
 HOSTILE = '</title><script src="http://evil.example/x.js">alert(1)</script>'
 MODELS = ("first", "second")
@@ -68,7 +71,8 @@ def write_model(project: Path, name: str, test: Drawings, blend: float) -> dict[
     """Write what a flow leaves; the reconstructions are the originals, moved towards other drawings."""
     other = drawn(len(test), seed=7).x
     ink = test.ink
-    made = Ink(((1 - blend) * ink.x + blend * other).astype(np.float32), ink.y, ink.t, ink.stroke_offsets, ink.drawing_offsets)
+    x = ((1 - blend) * ink.x + blend * other).astype(np.float32)
+    made = Ink(x, ink.y, ink.t, ink.stroke_offsets, ink.drawing_offsets)
     plots = project / "plots/toy" / name
     write_drawings(plots / "reconstructions.parquet", test.with_ink(made), {"dataset": "toy"})
     keys = [f"strip{strip}/{frame:02d}" for strip in range(2) for frame in range(5)]
@@ -104,6 +108,10 @@ def project(tmp_path: Path) -> Path:
     write_drawings(tmp_path / "data/shards/toy/test-00000.parquet", test, {"dataset": "toy"})
     copies = test.with_ink(test.ink, copy=np.arange(24, dtype=np.int16) % 4)
     write_drawings(tmp_path / "data/shards/toy/train-00000.parquet", copies, {"dataset": "toy"})
+    write_manifest(tmp_path / "data/simplified/toy", "simplify", "toy", {"in": 5, "quarantined": 5}, Tally(), {})
+    tally = Tally()
+    tally.add(test)
+    write_manifest(tmp_path / "data/shards/toy", "shard", "toy", {"in": 24, "quarantined": 0}, tally, {})
     (tmp_path / "params.yaml").write_text(
         f"run: {{models: [{', '.join(MODELS)}]}}\ndatasets: {{toy: {{title: {json.dumps('Toy & ' + HOSTILE)}}}}}\n"
     )
@@ -137,7 +145,7 @@ def test_table_holds_the_numbers_of_the_metrics_files(project: Path) -> None:
     values = Page(run(project, "toy").read_text()).values
     for name in MODELS:
         scores = json.loads((project / f"metrics/toy/{name}.json").read_text())
-        fields = ("huber", "chamfer", "accuracy", "parameters", "latent_bytes", "encode_ms", "decode_ms", "train_seconds")
+        fields = [column.field for column in COLUMNS]
         assert [field for field in fields if scores[field] not in values] == []
     assert 0.96875 in values
     rows = comparison(read_inputs(project, "toy"))
@@ -159,9 +167,14 @@ def test_intervals_are_those_of_the_drawings(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["plots/toy/second/history.csv", "plots/toy/second/reconstructions.parquet", "plots/toy/second/interpolations.parquet",
-     "plots/toy/second/per_drawing.csv", "metrics/toy/second.json"],
-)  # fmt: skip
+    [
+        "plots/toy/second/history.csv",
+        "plots/toy/second/reconstructions.parquet",
+        "plots/toy/second/interpolations.parquet",
+        "plots/toy/second/per_drawing.csv",
+        "metrics/toy/second.json",
+    ],
+)
 def test_a_missing_file_is_told_with_the_command_that_makes_it(project: Path, path: str) -> None:
     (project / path).unlink()
     text = run(project, "toy").read_text()
@@ -171,9 +184,10 @@ def test_a_missing_file_is_told_with_the_command_that_makes_it(project: Path, pa
 
 
 def test_a_model_that_left_nothing_and_no_recogniser_and_no_shards(project: Path) -> None:
-    for path in [*project.glob("plots/toy/second/*"), *project.glob("data/shards/toy/*"), project / "metrics/toy/second.json"]:
+    for path in [*project.glob("plots/toy/second/*"), *project.glob("data/shards/toy/*")]:
         path.unlink()
-    (project / "metrics/toy/recognizer.json").unlink()
+    for name in ("second", "recognizer"):
+        (project / f"metrics/toy/{name}.json").unlink()
     text = run(project, "toy").read_text()
     assert "not trained yet" in text and "dvc repro shard@toy" in text
     assert 0.96875 in Page(text).values, "the ceiling, from the model's own file"
@@ -185,7 +199,9 @@ def test_no_model_at_all_is_an_error_that_says_what_to_run(project: Path, monkey
     with pytest.raises(InkmillError, match="inkmill run --dataset toy"):
         run(project, "toy")
     monkeypatch.chdir(project)
-    assert main(["toy"]) == 1
+    with pytest.raises(SystemExit) as stopped:
+        main(["toy"])
+    assert stopped.value.code == 1
     assert "inkmill run --dataset toy" in capsys.readouterr().err
     assert not (project / "reports").exists()
 
@@ -203,18 +219,12 @@ def test_faulty_files_are_named(project: Path) -> None:
 
 def test_a_reconstruction_that_cannot_be_drawn_says_so(project: Path) -> None:
     path = project / "plots/toy/first/reconstructions.parquet"
-    test = Drawings.concat([drawings_of(project)])
+    test = read_drawings(project / "data/shards/toy/test-00000.parquet")
     broken = test.ink.x.copy()
     broken[:] = np.nan
     ink = Ink(broken, test.ink.y, test.ink.t, test.ink.stroke_offsets, test.ink.drawing_offsets)
     write_drawings(path, test.with_ink(ink), {"dataset": "toy"})
     assert "no ink" in run(project, "toy").read_text()
-
-
-def drawings_of(project: Path) -> Drawings:
-    from ink.table import read_drawings
-
-    return read_drawings(project / "data/shards/toy/test-00000.parquet")
 
 
 def test_ink_follows_the_drawing_and_its_clock() -> None:
@@ -240,10 +250,28 @@ def test_ticks_are_round_and_cover() -> None:
 def test_charts_bear_negative_constant_and_missing_losses() -> None:
     x = np.arange(1.0, 6.0)
     gaps = np.array([1.0, np.nan, 0.5, np.inf, 0.25])
-    text = line_chart([Series("a", 0, x, gaps), Series("b", 1, x, -x), Series("c", 2, x, np.full(5, np.nan))], "epoch", "loss")
+    lines = [Series("a", 0, x, gaps), Series("b", 1, x, -x), Series("c", 2, x, np.full(5, np.nan))]
+    text = line_chart(lines, "epoch", "loss")
     assert "nan" not in text and "inf" not in text and "logarithmic" not in text
     assert line_chart([], "epoch", "loss") == ""
     assert "logarithmic" in line_chart([Series("a", 0, x[:1], x[:1])], "epoch", "loss")
+
+
+def test_data_summary_counts_originals_copies_points_and_refusals(project: Path) -> None:
+    counts = read_inputs(project, "toy").counts
+    assert counts.originals["test"].sum() == 24 and counts.copies["test"].sum() == 0
+    assert counts.originals["train"].sum() == 6 and counts.copies["train"].sum() == 18
+    assert counts.points == {"test": 24 * 12} and counts.quarantined == {"shard": 0, "simplify": 5}
+    assert "Quarantined: 5 (simplify 5)" in run(project, "toy").read_text()
+
+
+def test_captions_state_the_settings_that_the_numbers_were_made_with(project: Path) -> None:
+    text = run(project, "toy").read_text()
+    source = inspect.getsource(importlib.import_module("pipeline.evaluate"))
+    points = re.search(r"^_HUBER_POINTS = (\d+)", source, re.MULTILINE)
+    assert f"averaged over {points[1]} equal moments" in text
+    spacing = inspect.signature(chamfer).parameters["spacing"].default
+    assert f"sampled every {spacing}," in text and "metrics.chamfer(test.ink, decoded)" in source
 
 
 def test_confusions_count_every_drawing(project: Path) -> None:

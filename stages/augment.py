@@ -1,0 +1,116 @@
+"""Stage 4: augmented copies of the training drawings (`python -m stages.augment DATASET IN_DIR OUT_DIR`).
+
+Perlin noise bends each copy along one smooth random field (SketchODE, section 4.6): `ink.perlin`. The noise
+of a copy depends on (seed, key, copy number) alone, never on order or worker. Originals pass unchanged;
+valid and test get no copies. A copy that leaves the unit circle is brought back into it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from ink import geometry, perlin
+from ink.errors import report_errors
+from ink.manifest import Tally, describe, part_files, read_manifest, write_manifest
+from ink.params import Params, read_params, section
+from ink.progress import track
+from ink.quarantine import Rejected, reasons, write_quarantine
+from ink.table import Drawings, DrawingsWriter, Ink, iter_drawings, validate
+
+
+class AugmentParams(Params):
+    """Section `augment`."""
+
+    kind: Literal["perlin", "none"]
+    copies: int = Field(ge=0, le=10_000)
+    sigma: float = Field(ge=0)
+    frequency: float = Field(gt=0)
+    max_segment: float = Field(gt=0)
+
+
+def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed: int) -> dict[str, Any]:
+    """Write each part's originals, then its copies; return the manifest.
+
+    Raises:
+        DataError: a part changed since it was written.
+    """
+    before = read_manifest(in_dir, "normalize")
+    tally, rejected, files, made = Tally(), list[Rejected](), [], 0
+    for path in track(part_files(in_dir, before), f"augment {dataset}"):
+        rows = 0
+        with DrawingsWriter(out_dir / path.name, {"dataset": dataset, "stage": "augment"}) as writer:
+            for drawings in iter_drawings(path):
+                batches = [drawings, *copies(drawings, settings, seed)]
+                made += sum(len(batch) for batch in batches[1:])
+                for batch in batches:
+                    why = validate(batch)
+                    keys = batch.column("key")
+                    rejected += [Rejected(path.name, int(row), keys[row], why[row]) for row in np.flatnonzero(why != "")]
+                    good = batch.take(np.flatnonzero(why == ""))
+                    writer.write(good)
+                    tally.add(good)
+                    rows += len(good)
+        files.append(describe(out_dir, path.name, rows))
+    write_quarantine(out_dir, rejected)
+    counts = {"in": before["counts"]["out"], "made": made, "quarantined": len(rejected)}
+    return write_manifest(
+        out_dir,
+        "augment",
+        dataset,
+        counts,
+        tally,
+        {**settings.model_dump(), "seed": seed},
+        before=before,
+        reasons=reasons(rejected),
+        files=files,
+    )
+
+
+def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawings]:
+    """Return `settings.copies` batches, each a warped copy of every training drawing of the batch."""
+    if settings.kind == "none":
+        return []
+    train = drawings.where(split="train")
+    if len(train) == 0:
+        return []
+    keys = train.column("key")
+    smooth = geometry.subdivide(train.ink, settings.max_segment)
+    arc_length = ~train.column("timed")
+    result = []
+    for number in range(1, settings.copies + 1):
+        noise = perlin.sample_seeds(seed, keys, number)
+        warped = perlin.perlin_warp(smooth, noise, settings.sigma, settings.frequency)
+        unit, shift_x, shift_y, stretch = geometry.unit_circle(warped)
+        clock = np.where(np.repeat(arc_length, np.diff(unit.point_offsets)), geometry.arc_length_clock(unit), unit.t)
+        unit = Ink(unit.x, unit.y, clock.astype(np.float32), unit.stroke_offsets, unit.drawing_offsets)
+        scale = train.column("scale")
+        result.append(
+            train.with_ink(
+                unit,
+                key=pa.array([f"{key}#{number}" for key in keys]),
+                copy=np.full(len(train), number, np.int16),
+                center_x=train.column("center_x") + scale * shift_x,
+                center_y=train.column("center_y") + scale * shift_y,
+                scale=scale * stretch,
+            )
+        )
+    return result
+
+
+def main() -> None:
+    """`python -m stages.augment DATASET IN_DIR OUT_DIR`."""
+    with report_errors():
+        dataset, in_dir, out_dir = sys.argv[1:]
+        params = read_params()
+        settings = section(params, "augment", AugmentParams, dataset)
+        run(Path(in_dir), Path(out_dir), dataset, settings, int(params["run"]["seed"]))
+
+
+if __name__ == "__main__":
+    main()
