@@ -78,7 +78,7 @@ def _chamfer(ax, ay, a_offsets, bx, by, b_offsets, out):
 
 @njit(cache=True, nogil=True)
 def _mean_nearest(px, py, qx, qy):
-    """Mean over the points p of the distance to the nearest q; below some 1,000 points faster than a tree."""
+    """Mean over the points p of the distance to the nearest q, by trying all (at 400 points no slower than a tree)."""
     total = 0.0
     for i in range(len(px)):
         x, y = px[i], py[i]

@@ -74,7 +74,7 @@ def time_colours(fraction: np.ndarray) -> np.ndarray:
     """Return (..., 3) uint8 RGB of moments in [0, 1]: viridis from dark blue to green, legible on white."""
     from matplotlib import colormaps  # heavy, and only pictures need it
 
-    return colormaps["viridis"](np.asarray(fraction) * 0.88, bytes=True)[..., :3]
+    return np.asarray(colormaps["viridis"](np.asarray(fraction) * 0.88, bytes=True))[..., :3]
 
 
 def _rasterize(

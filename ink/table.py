@@ -276,7 +276,7 @@ def validate(drawings: Drawings) -> np.ndarray:
     owner = np.repeat(np.arange(len(ink)), points_of)
     not_finite = ~(np.isfinite(ink.x) & np.isfinite(ink.y) & np.isfinite(ink.t))
     backwards = np.zeros(ink.n_points, dtype=bool)
-    backwards[1:] = (np.diff(ink.t) < 0) & (owner[1:] == owner[:-1])
+    backwards[1:] = (ink.t[1:] < ink.t[:-1]) & (owner[1:] == owner[:-1])
     empty_stroke = np.repeat(np.arange(len(ink)), np.diff(ink.drawing_offsets))[np.diff(ink.stroke_offsets) == 0]
     reasons[np.unique(owner[backwards])] = "time runs backwards"
     reasons[np.unique(empty_stroke)] = "a stroke without points"

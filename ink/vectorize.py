@@ -25,14 +25,19 @@ _WORKING_SIZE = 60  # pixels along the longer side after upsampling, about
 _PADDING = 2  # empty source pixels around the raster, so that ink at its border has a background
 _BACK_PROJECTIONS = 8
 _BLUR = 0.25  # source pixels
-_LEVELS = (0.3, 0.45, 0.6)  # of the peak
-_BASIN_DEPTH = 0.03  # of the peak
+_LEVELS = (0.45, 0.6)  # of the peak, as the three below
+_BASIN_DEPTH = 0.03  # a basin this deep is a hole
 _RIDGE_LEVEL = 0.2
-_RIDGE_BENDS = (0.05, 0.2)
-_SOLID_LEVEL, _RIM, _CORE_SIZE = 0.45, 1.0, 1.8
-_SPECK_AREA = 0.35  # components smaller than this many squared stroke widths are noise
-_HALF_WIDTHS = np.array([0.35, 0.5, 0.65, 0.8, 1.0, 1.2])  # of the pen, source pixels
-_STROKE_COST, _LENGTH_COST = 0.03, 0.005  # share of the energy that a stroke, a pixel of length must explain
+_RIDGE_BENDS = (0.05, 0.2)  # curvature across a ridge, of the peak per squared pen
+_SOLID_LEVEL = 0.45
+# Lengths in pens. A pen is a source pixel up to rasters of 14 pixels a side, then grows with them: 8x8 digits are
+# drawn with a pen of about one pixel, MNIST's 28x28 with one of about two.
+_PEN_SIDE = 14
+_RIM, _CORE_SIZE = 1.0, 1.8  # ink deeper than the rim, in a lump no larger than the core, is a filled hole
+_SPECK_AREA = 0.35  # smaller components are noise; squared pens
+_SMOOTHING = 0.45  # of the traced path
+_HALF_WIDTHS = np.array([0.35, 0.5, 0.65, 0.8, 1.0, 1.2])  # of the ink that is compared with the raster
+_STROKE_COST, _LENGTH_COST = 0.03, 0.005  # share of the energy that a stroke, and a pen of length, must explain
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,10 @@ class _Trace:
     strokes: list[np.ndarray]  # (n, 2) row, column in working pixels
     residual: float  # share of the raster's energy that the strokes do not explain
 
-    def cost(self, factor: int) -> float:
-        """Return the residual and the price of every stroke and of their length in source pixels."""
+    def cost(self, unit: float) -> float:
+        """Return the residual and the price of every stroke and of their length in pens of `unit` working pixels."""
         length = sum(float(np.hypot(*np.diff(stroke, axis=0).T).sum()) for stroke in self.strokes)
-        return self.residual + _STROKE_COST * len(self.strokes) + _LENGTH_COST * length / factor
+        return self.residual + _STROKE_COST * len(self.strokes) + _LENGTH_COST * length / unit
 
 
 def vectorize(images: np.ndarray) -> Ink:
@@ -76,8 +81,9 @@ def vectorize_one(image: np.ndarray) -> list[np.ndarray]:
     factor = max(2, round(_WORKING_SIZE / (max(image.shape) + 2 * _PADDING)))
     padded = np.pad(image / peak, _PADDING)
     fine = _sharpened(padded, factor)
-    traces = [_trace(mask, padded, factor) for mask in _masks(fine, factor)]
-    best = min(traces, key=lambda trace: trace.cost(factor))
+    pen = max(1.0, max(image.shape) / _PEN_SIDE)
+    traces = [_trace(mask, padded, factor, pen) for mask in _masks(fine, factor, pen)]
+    best = min(traces, key=lambda trace: trace.cost(factor * pen))
     return [_to_source(stroke, factor) for stroke in best.strokes]
 
 
@@ -97,22 +103,22 @@ def _sharpened(padded: np.ndarray, factor: int) -> np.ndarray:
     return gaussian_filter(fine, _BLUR * factor)
 
 
-def _masks(fine: np.ndarray, factor: int) -> list[np.ndarray]:
-    """Return the candidate masks of ink, as (H, W) bool."""
-    peak = fine.max()
+def _masks(fine: np.ndarray, factor: int, pen: float) -> list[np.ndarray]:
+    """Return the candidate masks of ink, as (H, W) bool, none empty; `pen` is in source pixels."""
+    peak, unit = fine.max(), factor * pen
     row_row, row_column, column_column = _curvature(fine)
     half_trace = 0.5 * (row_row + column_column)
     spread = np.hypot(0.5 * (row_row - column_column), row_column)
-    across = (half_trace - spread) * factor * factor  # along the sharpest bend: clearly negative on a ridge
+    across = (half_trace - spread) * unit * unit  # along the sharpest bend: clearly negative on a ridge
     basin = _basins(fine) > _BASIN_DEPTH * peak
     masks = [fine > level * peak for level in _LEVELS]
     masks += [mask & ~basin for mask in masks if np.any(mask & basin)]
     masks += [(fine > _RIDGE_LEVEL * peak) & (across < -bend * peak) for bend in _RIDGE_BENDS]
     solid = fine > _SOLID_LEVEL * peak  # a filled hole is a blob thicker than a pen: keep its rim
-    core = _compact(distance_transform_edt(solid) > _RIM * factor, _CORE_SIZE * factor)
+    core = _compact(distance_transform_edt(solid) > _RIM * unit, _CORE_SIZE * unit)
     if core.any():
         masks.append(solid & ~core)
-    return [_without_specks(mask, _SPECK_AREA * factor * factor) for mask in masks]
+    return [_without_specks(mask, _SPECK_AREA * unit * unit) for mask in masks if mask.any()]
 
 
 def _compact(mask: np.ndarray, size: float) -> np.ndarray:
@@ -146,18 +152,18 @@ def _without_specks(mask: np.ndarray, area: float) -> np.ndarray:
     return mask & (sizes >= min(area, sizes.max()))[parts]
 
 
-def _trace(mask: np.ndarray, padded: np.ndarray, factor: int) -> _Trace:
+def _trace(mask: np.ndarray, padded: np.ndarray, factor: int, pen: float) -> _Trace:
     radius = distance_transform_edt(mask)
     strokes = trace_strokes(skeletonize(mask), radius)
-    strokes = [_smooth(_extended(stroke, radius), 0.45 * factor) for stroke in strokes]
-    return _Trace(strokes, _residual(strokes, padded, factor))
+    strokes = [_smooth(_extended(stroke, radius), _SMOOTHING * factor * pen) for stroke in strokes]
+    return _Trace(strokes, _residual(strokes, padded, factor, pen))
 
 
-def _residual(strokes: list[np.ndarray], padded: np.ndarray, factor: int) -> float:
+def _residual(strokes: list[np.ndarray], padded: np.ndarray, factor: int, pen: float) -> float:
     """Return the share of the raster's energy that ink of one width along the strokes leaves unexplained."""
     points = np.concatenate(strokes)
     offsets = np.cumsum([0, *(len(stroke) for stroke in strokes)])
-    errors = _drawing_error(points / factor, offsets, padded, _HALF_WIDTHS)
+    errors = _drawing_error((points + 0.5) / factor, offsets, padded, _HALF_WIDTHS * pen)
     return float(errors.min() / (padded**2).sum())
 
 

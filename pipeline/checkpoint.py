@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def load_checkpoint(path: Path | str, model: nn.Module, optimizer: Optimizer) ->
         model.load_state_dict(groups["model"])
         optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
     except (RuntimeError, ValueError, KeyError) as error:
-        raise InkmillError(f"{path}: this checkpoint does not fit the model ({error}); delete it to start anew") from error
+        why = textwrap.shorten(str(error), 300)  # torch lists every weight, over many lines
+        raise InkmillError(f"{path}: this checkpoint does not fit the model ({why}); delete it to start anew") from error
     torch.set_rng_state(groups["random"]["torch"].cpu())
     return state
 

@@ -147,15 +147,16 @@ def _epoch(
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.fit.clip_norm)
-        if not math.isfinite(float(norm) + float(terms["loss"])):
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        if not math.isfinite(float(norm) + values["loss"]):
             raise InkmillError(
                 f"{type(model).__name__}: the loss or its gradient is not finite at step {state['step']}; the last "
                 f"epoch is saved in {job.checkpoint}. Lower learning_rate or clip_norm of this model in params.yaml."
             )
         optimizer.step()
         state["step"] += 1
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value
     return {name: value / max(1, len(batches)) for name, value in sums.items()}
 
 

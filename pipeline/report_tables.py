@@ -66,6 +66,15 @@ class Cell:
     best: bool
 
 
+@dataclass(frozen=True)
+class Gains:
+    """Mean of paired differences over `count` drawings, and half of its 95 % interval (normal approximation)."""
+
+    mean: float
+    half: float
+    count: int
+
+
 def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return one row per model of run.models, in that order; `cells` is empty for a model without metrics."""
     scored = inputs.scored
@@ -145,6 +154,25 @@ def data_summary(counts: Counts) -> dict[str, Any]:
     }
 
 
+def paired(first: Scored, second: Scored, field: str) -> Gains | None:
+    """Return how much larger `field` of `PerDrawing` is for the first model, drawing by drawing.
+
+    Returns:
+        None where the two share fewer than two drawings that have a finite value.
+    """
+    if first.per_drawing is None or second.per_drawing is None:
+        return None
+    mine, other = (
+        dict(zip(scores.key.tolist(), getattr(scores, field).astype(np.float64).tolist(), strict=True))
+        for scores in (first.per_drawing, second.per_drawing)
+    )
+    gains = np.array([value - other[key] for key, value in mine.items() if key in other])
+    gains = gains[np.isfinite(gains)]
+    if len(gains) < 2:
+        return None
+    return Gains(float(gains.mean()), float(_Z95 * gains.std(ddof=1) / math.sqrt(len(gains))), len(gains))
+
+
 def percent(fraction: float) -> str:
     """Return a fraction as a percentage with one digit after the point."""
     return f"{100 * fraction:.1f}\u00a0%"
@@ -157,16 +185,18 @@ def thousands(value: float, decimals: int) -> str:
 
 def _recognition(models: Sequence[Scored], originals: str) -> str:
     """Return the sentence on who is best recognised; the first model is the one that the verdict began with."""
-    shares = [(model.scores.accuracy, model.name) for model in models if model.scores.accuracy is not None]
+    shares = [(model.scores.accuracy, model) for model in models if model.scores.accuracy is not None]
     if not shares:
         return ""
     (highest, clearest), *rest = sorted(shares, key=lambda share: -share[0])
     if not rest or rest[-1][0] == highest:
-        whose = "each model's" if rest else f"{clearest}'s"
+        whose = "each model's" if rest else f"{clearest.name}'s"
         return f" {percent(highest)} of {whose} drawings are recognised{originals}."
     second, runner = rest[0]
-    also = "It is also the best recognised" if clearest == models[0].name else f"{clearest} is the best recognised"
-    return f" {also}: {percent(highest)} against {percent(second)} of {runner}{originals}."
+    also = "It is also the best recognised" if clearest is models[0] else f"{clearest.name} is the best recognised"
+    gains = paired(clearest, runner, "correct")
+    chance = ", which may be chance" if gains and gains.mean <= gains.half else ""
+    return f" {also}: {percent(highest)} against {percent(second)} of {runner.name}{chance}{originals}."
 
 
 def _huber(model: Scored) -> str:
@@ -192,16 +222,11 @@ def _half_interval(model: Scored, field: str) -> float | None:
 
 
 def _difference(first: Scored, second: Scored) -> str:
-    """Return the paired difference in Huber over the test drawings that both have, with its 95 % interval."""
-    if first.per_drawing is None or second.per_drawing is None:
+    """Return by how much the first model's Huber is lower, with its interval."""
+    gains = paired(second, first, "huber")
+    if gains is None:
         return ""
-    other = dict(zip(second.per_drawing.key.tolist(), second.per_drawing.huber.tolist(), strict=True))
-    pairs = zip(first.per_drawing.key.tolist(), first.per_drawing.huber.tolist(), strict=True)
-    gains = np.array([other[key] - value for key, value in pairs if key in other])
-    gains = gains[np.isfinite(gains)]
-    if len(gains) < 2:
-        return ""
-    mean, half = gains.mean(), _Z95 * gains.std(ddof=1) / math.sqrt(len(gains))
-    decimals = _decimals([1e3 * half])
-    measured = f"{1e3 * mean:.{decimals}f}\u00a0±\u00a0{1e3 * half:.{decimals}f}\u00a0{THOUSANDTHS}"
-    return f" (difference {measured} over {len(gains):,} drawings{'' if mean > half else ', which may be chance'})"
+    decimals = _decimals([1e3 * gains.half])
+    measured = f"{1e3 * gains.mean:.{decimals}f}\u00a0±\u00a0{1e3 * gains.half:.{decimals}f}\u00a0{THOUSANDTHS}"
+    chance = "" if gains.mean > gains.half else ", which may be chance"
+    return f" (difference {measured} over {gains.count:,} drawings{chance})"

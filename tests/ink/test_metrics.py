@@ -53,7 +53,7 @@ def test_huber_ignores_place_and_speed_but_not_order():
     assert huber(ink, moved(ink, 4, -2)).max() < 1e-9
     slow = Ink(ink.x, ink.y, ink.t * 4, ink.stroke_offsets, ink.drawing_offsets)
     assert huber(ink, slow).max() < 1e-9
-    backwards = Ink.from_strokes([[s[::-1] * [1, 1, 0] + s * [0, 0, 1] for s in ink.strokes(n)[::-1]] for n in range(15)])
+    backwards = Ink.from_strokes([[stroke[::-1] for stroke in ink.strokes(n)[::-1]] for n in range(15)])
     backwards = Ink(backwards.x, backwards.y, ink.t, backwards.stroke_offsets, ink.drawing_offsets)
     assert huber(ink, backwards).min() > 1e-3
 

@@ -1,4 +1,4 @@
-"""Promise: the augmentation is Perlin's noise of 2002, the same for a drawing wherever it stands, and never tears ink."""
+"""Promise: the augmentation is Perlin's noise of 2002, the same for a drawing in any company, and never tears ink."""
 
 import math
 
@@ -140,7 +140,7 @@ def test_centre_of_gravity_without_time_is_the_mean_of_the_points():
 def test_touching_strokes_still_touch():
     corner = [0.4, -0.3]
     ink = Ink.from_strokes(
-        [[np.array([[0, 0, 0], [*corner, 1]]), np.array([[*corner, 2], [1, 0, 3]]), np.array([[-1, 0, 4], [*corner, 5]])]]
+        [[np.array(s) for s in ([[0, 0, 0], [*corner, 1]], [[*corner, 2], [1, 0, 3]], [[-1, 0, 4], [*corner, 5]])]]
     )
     first, second, third = perlin.perlin_warp(ink, np.array([[3.3, 70.1]]), 0.2, 2.0).strokes(0)
     assert np.array_equal(first[1, :2], second[0, :2]) and np.array_equal(first[1, :2], third[1, :2])

@@ -145,7 +145,8 @@ def test_clock_raster_has_the_same_ink_and_the_later_moment_on_top():
 
 
 def test_clock_fraction_falls_back_to_length_and_colours_darken_early_ink():
-    ink = Ink.from_strokes([[np.array([[0, 0, 3], [1, 0, 3], [4, 0, 3]])], [np.array([[0, 0, 2], [1, 0, 6], [4, 0, 10]])]])
+    timeless, timed = np.array([[0, 0, 3], [1, 0, 3], [4, 0, 3]]), np.array([[0, 0, 2], [1, 0, 6], [4, 0, 10]])
+    ink = Ink.from_strokes([[timeless], [timed]])
     assert clock_fraction(ink).tolist() == [0, 0.25, 1, 0, 0.5, 1]
     assert clock_fraction(make([[[1, 1]]])).tolist() == [0]
     brightness = time_colours(np.linspace(0, 1, 9)).astype(int).sum(axis=1)
@@ -153,7 +154,7 @@ def test_clock_fraction_falls_back_to_length_and_colours_darken_early_ink():
 
 
 def test_bad_sizes_and_empty_ink_are_refused():
-    with pytest.raises(ValueError, match="got size 4, line_width 2.0, margin 2.0"):
+    with pytest.raises(ValueError, match=r"got size 4, line_width 2\.0, margin 2\.0"):
         rasterize(make([[[0, 0]]]), 4)
     with pytest.raises(ValueError, match="line_width above 0"):
         rasterize(make([[[0, 0]]]), line_width=0.0)

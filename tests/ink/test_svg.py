@@ -51,7 +51,8 @@ def test_round_trip_to_the_written_precision(scale):
         ink = random_ink(0, scale=scale).take([n])
         back = read_svg(to_svg(ink, decimals=6))
         assert np.array_equal(back.stroke_offsets, ink.stroke_offsets)
-        assert np.abs(back.x - ink.x).max() <= 6e-7 + 1e-7 * scale and np.abs(back.y - ink.y).max() <= 6e-7 + 1e-7 * scale
+        for axis in "xy":
+            assert np.abs(getattr(back, axis) - getattr(ink, axis)).max() <= 6e-7 + 1e-7 * scale
         assert np.allclose(back.t, arc_length_clock(ink), atol=1e-4 * max(scale, 1))
         coarse = read_svg(to_svg(ink))
         assert np.abs(coarse.x - ink.x).max() <= 0.006 * np.ptp(np.concatenate([ink.x, ink.y])) / 240 * 2
@@ -130,7 +131,9 @@ def test_lines_polylines_and_polygons():
     ],
 )
 def test_path_commands_by_hand(d, expected):
-    assert [np.round(stroke, 5).tolist() for stroke in path(d)] == [np.float32(stroke).round(5).tolist() for stroke in expected]
+    drawn = path(d)
+    assert [len(stroke) for stroke in drawn] == [len(stroke) for stroke in expected]
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(drawn, expected, strict=True))
 
 
 @pytest.mark.parametrize("tolerance", [1.0, 0.1, 0.01])

@@ -165,6 +165,18 @@ def test_intervals_are_those_of_the_drawings(project: Path) -> None:
     assert float(said[2]) == pytest.approx(1.96 * gain.std(ddof=1) / 24**0.5, rel=0.02)
 
 
+def test_verdict_claims_no_more_than_the_drawings_bear(project: Path) -> None:
+    inputs = read_inputs(project, "toy")
+    assert verdict(inputs).startswith("first comes nearest to the originals")
+    assert "may be chance" not in verdict(inputs) and "% of each model's drawings" in verdict(inputs)
+    first, second = inputs.scored
+    first.per_drawing.huber[:] = second.per_drawing.huber + np.where(np.arange(24) % 2, 1e-3, -1e-3)
+    first.per_drawing.correct[0] = True
+    better = second.scores.model_copy(update={"accuracy": second.scores.accuracy - 1 / 24})
+    object.__setattr__(inputs.models[1], "scores", better)
+    assert verdict(inputs).count("may be chance") == 2
+
+
 @pytest.mark.parametrize(
     "path",
     [
