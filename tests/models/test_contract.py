@@ -31,6 +31,15 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def tiny(name: str, seed: int = 0, **changes) -> SketchModel:
     """The model as `params.yaml` describes it for digits, made small."""
     params = read_params(PARAMS)

@@ -18,6 +18,15 @@ from models.nn.spline import NaturalCubicSpline, derivative_matrix
 DOUBLE = torch.float64
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 

@@ -26,6 +26,15 @@ BASE = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def build(weights=None, **changes):
     """A model in float64 whose weights are none of them zero, or those of another model."""
     torch.manual_seed(0)

@@ -51,16 +51,17 @@ def data():
 def fresh(name):
     params = read_params(Path(__file__).parents[2] / "params.yaml")
     params["models"][name]["config"] |= TINY[name]
-    fit.seed_everything(5, torch.get_num_threads())
+    fit.seed_everything(5, threads=1)  # tiny tensors: more threads only wait for each other
     return build_model(params, "digits", name, 3)
 
 
 @pytest.fixture(autouse=True)
 def torch_settings():
     """Give the settings that `seed_everything` changes back to the other tests."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     yield
     torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
 
 
 def job_at(folder, **changes):

@@ -1,0 +1,205 @@
+"""The command `inkmill`. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ink.errors import report_errors
+
+app = typer.Typer(
+    help="From hand-drawn ink to trained, compared, versioned models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Dataset = Annotated[str | None, typer.Option(help="A dataset of params.yaml; the first of run.datasets unless given.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, written to params.yaml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_COLUMNS = (
+    ("registered", "model", "{}"),
+    ("version", "version", "{}"),
+    ("alias", "alias", "{}"),
+    ("huber", "huber x1e-3", "{:.3f}"),
+    ("chamfer", "chamfer x1e-3", "{:.1f}"),
+    ("accuracy", "recognised", "{:.1%}"),
+    ("accuracy_original", "ceiling", "{:.1%}"),
+    ("parameters", "parameters", "{:,}"),
+    ("latent_bytes", "latent bytes", "{}"),
+    ("encode_ms", "encode ms", "{:.3f}"),
+    ("decode_ms", "decode ms", "{:.3f}"),
+    ("train_seconds", "train s", "{:.0f}"),
+)
+
+
+@app.command()
+def run(dataset: Dataset = None, set: Assignments = None) -> None:
+    """Do everything: data, judge, models, comparison, registry, report. Example: inkmill run --dataset quickdraw"""
+    with _ready() as commands:
+        params, dataset = commands.prepare(dataset, set or [])
+        models = params["run"]["models"]
+        commands.repro(f"report@{dataset}")
+        _print_table(commands.comparison(dataset, models), f"Test drawings of {dataset}")
+        for command in commands.missing_versions(dataset, models):
+            typer.echo(f"the registry lacks a model that the metrics name; make it again with: {command}")
+        typer.echo(f"report    {Path('reports', dataset, 'index.html').resolve()}")
+        names = [row["name"] for row in commands.registered() if row["name"].endswith(f"-{dataset}")]
+        typer.echo(f"registry  {', '.join(f'{name}@champion' for name in dict.fromkeys(names))}")
+
+
+@app.command()
+def train(model: str, dataset: Dataset = None, set: Assignments = None) -> None:
+    """Train, evaluate and register one model. Example: inkmill train sketchode --set models.sketchode.fit.steps=500"""
+    with _ready() as commands:
+        from models import model_class
+        from pipeline.results import one_line, read_metrics
+
+        model_class(model)
+        params, dataset = commands.prepare(dataset, set or [])
+        if model != commands.JUDGE and model not in params["run"]["models"]:
+            commands.add_model(model)
+        commands.repro(f"{model}@{dataset}" if model == commands.JUDGE else f"train@{dataset}-{model}")
+        typer.echo(one_line(read_metrics(dataset, model)))
+
+
+@app.command()
+def evaluate(model: str, dataset: Dataset = None, as_json: AsJson = False) -> None:
+    """Measure a registered model on the test drawings. Example: inkmill evaluate sketchode@champion"""
+    with _ready() as commands:
+        _, dataset = commands.prepare(dataset, [])
+        _print_rows([commands.evaluate(dataset, model)], as_json)
+
+
+@app.command()
+def compare(dataset: Dataset = None, as_json: AsJson = False) -> None:
+    """Compare the models that were trained. Example: inkmill compare --json"""
+    with _ready() as commands:
+        params, dataset = commands.prepare(dataset, [])
+        _print_rows(commands.comparison(dataset, params["run"]["models"]), as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the registry. Example: inkmill models"""
+    with _ready() as commands:
+        rows = commands.registered()
+        if as_json:
+            _print_rows(rows, True)
+        elif rows:
+            _grid(list(rows[0]), [[str(value) for value in row.values()] for row in rows], "Registry")
+        else:
+            typer.echo("the registry is empty; fill it with `inkmill run`")
+
+
+@app.command()
+def draw(
+    model: Annotated[list[str], typer.Argument(help="model or model@alias, one or more")],
+    out: Annotated[Path, typer.Option(help="picture to write, .svg or .png")],
+    dataset: Dataset = None,
+    count: Annotated[int, typer.Option(help="test drawings to show")] = 12,
+    points: Annotated[int | None, typer.Option(help="points per decoded drawing; the trained number unless given")] = None,
+) -> None:
+    """Draw test drawings and their reconstructions. Example: inkmill draw sketchode rnn_seq2seq --out digits.svg"""
+    with _ready() as commands:
+        _, dataset = commands.prepare(dataset, [])
+        commands.draw(dataset, model, out, count, points)
+        typer.echo(str(out))
+
+
+@app.command()
+def data(
+    dataset: Dataset = None,
+    sheet: Annotated[Path | None, typer.Option(help="contact sheet to write; reports/<dataset>/data.png unless given")] = None,
+) -> None:
+    """Summarise the data, list what was refused, draw a contact sheet. Example: inkmill data --dataset quickdraw"""
+    with _ready() as commands:
+        _, dataset = commands.prepare(dataset, [])
+        rows, refused = commands.data_summary(dataset)
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        _grid(columns, [[str(row.get(name, "")) for name in columns] for row in rows], f"Data of {dataset}")
+        for row in refused[:20]:
+            typer.echo(f"refused  {row.file}:{row.line}  {row.key}  {row.reason}")
+        if len(refused) > 20:
+            typer.echo(f"refused  {len(refused) - 20} more, in data/*/{dataset}/quarantine.parquet")
+        sheet = sheet or Path("reports", dataset, "data.png")
+        commands.contact_sheet(dataset, sheet)
+        typer.echo(str(sheet))
+
+
+@app.command()
+def report(
+    dataset: Dataset = None, open: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False
+) -> None:
+    """Write the report page from what has been trained. Example: inkmill report --open"""
+    with _ready() as commands:
+        from pipeline.report import run as write_report
+
+        _, dataset = commands.prepare(dataset, [])
+        page = write_report(Path(), dataset).resolve()
+        typer.echo(str(page))
+        if open:
+            typer.launch(page.as_uri())
+
+
+class _ready:
+    """Set the environment, give the commands' module, turn user errors into one paragraph."""
+
+    def __enter__(self) -> Any:
+        from pipeline.environment import load_environment
+
+        load_environment()
+        from pipeline import commands
+
+        self._errors = report_errors()
+        self._errors.__enter__()
+        return commands
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+        return self._errors.__exit__(kind, error, trace)
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows, "Test drawings")
+
+
+def _print_table(rows: list[dict[str, Any]], title: str) -> None:
+    scale = {"huber": 1000, "chamfer": 1000}
+    columns = [column for column in _COLUMNS if any(column[0] in row for row in rows)]
+    cells = [
+        [form.format(row[key] * scale.get(key, 1) if key in scale else row[key]) if key in row else "" for key, _, form in columns]
+        for row in rows
+    ]
+    _grid([heading for _, heading, _ in columns], cells, title)
+
+
+def _grid(columns: list[str], rows: list[list[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

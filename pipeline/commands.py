@@ -1,0 +1,232 @@
+"""What the commands of `inkmill` do, as functions of plain values; `pipeline.cli` only parses and prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ink.errors import DataError, InkmillError, ParamsError
+from ink.manifest import read_manifest
+from ink.params import dataset_block, read_params, set_values
+from ink.quarantine import Rejected, read_quarantine
+
+STAGES = {"simplified": "simplify", "normalized": "normalize", "augmented": "augment", "shards": "shard"}
+JUDGE = "recognizer"
+
+
+def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any], str]:
+    """Apply `--set`, choose the dataset, check everything; return the parameters and the dataset.
+
+    A dataset that `run.datasets` lacks is added to it, so that a bare `dvc repro` keeps it up to date.
+
+    Raises:
+        ParamsError: a name or value is wrong; nothing has been run yet.
+    """
+    from pipeline.settings import build_model, run_params
+
+    before = Path("params.yaml").read_text(encoding="utf-8") if Path("params.yaml").exists() else ""
+    try:
+        set_values(assignments)
+        params = read_params()
+        run = run_params(params)
+        dataset = dataset or run.datasets[0]
+        dataset_block(params, dataset)
+        if dataset not in run.datasets:
+            set_values([f"run.datasets={json.dumps([*run.datasets, dataset])}"])
+            print(f"params.yaml: added {dataset} to run.datasets")
+            params = read_params()
+        for model in [JUDGE, *run.models]:
+            build_model(params, dataset, model, classes=2)
+    except ParamsError:
+        if before:
+            from ink.files import write_text
+
+            write_text("params.yaml", before)
+        raise
+    return params, dataset
+
+
+def add_model(model: str) -> None:
+    """Add a model to `run.models`, so that DVC has a stage for it."""
+    models = [*read_params()["run"]["models"], model]
+    set_values([f"run.models={json.dumps(models)}"])
+    print(f"params.yaml: added {model} to run.models")
+
+
+def repro(*targets: str) -> None:
+    """Run `dvc repro` on stages.
+
+    Raises:
+        InkmillError: a stage failed; its own message stands above.
+    """
+    if not Path(".dvc").is_dir() or not Path("dvc.yaml").exists():
+        raise InkmillError(f"{Path.cwd()}: not an Inkmill project; run inside a clone, where dvc.yaml lies")
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], check=False)
+    if done.returncode:
+        raise InkmillError(
+            f"`dvc repro {' '.join(targets)}` stopped (exit code {done.returncode}); the message above says why. What was "
+            f"finished is kept: mend it and run the same command again."
+        )
+
+
+def missing_versions(dataset: str, models: list[str]) -> list[str]:
+    """Return the commands that mend a registry which lacks what the metrics say was trained."""
+    from pipeline import registry, results
+
+    registry.open_store(dataset)
+    commands = []
+    for model in [JUDGE, *models]:
+        stage = f"{JUDGE}@{dataset}" if model == JUDGE else f"train@{dataset}-{model}"
+        try:
+            registry.find_version(f"{model}-{dataset}", sha256=results.read_metrics(dataset, model)["weights_sha256"])
+        except InkmillError:
+            commands.append(f"dvc repro --force --single-item {stage}")
+    return commands
+
+
+def comparison(dataset: str, models: list[str]) -> list[dict[str, Any]]:
+    """Return each model's numbers, as they lie in `metrics/`.
+
+    Raises:
+        DataError: no model has been trained on the dataset.
+    """
+    from pipeline import results
+
+    rows = [results.read_metrics(dataset, model) for model in models if results.metrics_file(dataset, model).exists()]
+    if not rows:
+        raise DataError(f"metrics/{dataset}: nothing to compare yet; run `inkmill run --dataset {dataset}`")
+    return rows
+
+
+def registered() -> list[dict[str, Any]]:
+    """Return the registry as rows: name, version, aliases, score, weights."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    rows = []
+    for model in client.search_registered_models():
+        aliases: dict[str, list[str]] = {}
+        for alias, number in model.aliases.items():
+            aliases.setdefault(str(number), []).append(alias)
+        for found in sorted(client.search_model_versions(f"name='{model.name}'"), key=lambda v: int(v.version)):
+            score = f"{found.tags.get('score_name', '')} {float(found.tags.get('score', 'nan')):.4f}"
+            rows.append(
+                {
+                    "name": found.name,
+                    "version": int(found.version),
+                    "aliases": ", ".join(sorted(aliases.get(str(found.version), []))),
+                    "score": score,
+                    "weights_sha256": found.tags.get("weights_sha256", "")[:12],
+                    "run_id": found.run_id,
+                }
+            )
+    return rows
+
+
+def evaluate(dataset: str, name: str) -> dict[str, Any]:
+    """Measure a registered version on the dataset's test shards as they are now.
+
+    Args:
+        dataset: of the shards and of the model's name.
+        name: `model` or `model@alias`; champion unless given.
+    """
+    from models.base import Classifier
+    from pipeline import evaluate as evaluation
+    from pipeline import registry, results
+    from pipeline.dataset import load_dataset
+
+    model, found = _loaded(dataset, name)
+    data = load_dataset(dataset)
+    row: dict[str, Any] = {"registered": found.name, "version": int(found.version), "dataset": dataset}
+    if isinstance(model, Classifier):
+        return row | results.judge_summary(model, data)
+    judge = registry.load_registered(registry.find_version(f"{JUDGE}-{dataset}", alias="champion"))[0]
+    return row | evaluation.evaluate_autoencoder(model, judge, data).summary
+
+
+def draw(dataset: str, names: list[str], out: Path, count: int, points: int | None) -> None:
+    """Draw test drawings and each model's reconstruction of them, ink colour running with time.
+
+    Raises:
+        InkmillError: `out` is neither .svg nor .png, or a model cannot draw.
+    """
+    import torch
+
+    from ink import pictures, svg
+    from ink.files import atomic_path, write_text
+    from models.base import Autoencoder
+    from pipeline.dataset import load_dataset
+
+    if out.suffix not in (".svg", ".png"):
+        raise InkmillError(f"{out}: expected a name that ends with .svg or .png")
+    data = load_dataset(dataset)
+    if not 1 <= count <= len(data.test):
+        raise InkmillError(f"--count {count}: expected 1 to {len(data.test)}, the test drawings of {dataset}")
+    originals = data.test.ink.take(np.arange(count))
+    rows = {"original": originals}
+    for name in names:
+        model, found = _loaded(dataset, name)
+        if not isinstance(model, Autoencoder):
+            raise InkmillError(f"{found.name} names classes, it does not draw; choose another model")
+        with torch.no_grad():
+            decoded = model.decode(model.encode(model.representation.collate(originals)), points)
+        rows[f"{found.name} v{found.version}"] = model.representation.to_ink(decoded)
+    if out.suffix == ".svg":
+        write_text(out, svg.grid_svg(list(rows.values()), titles=list(rows), colour="time"))
+    else:
+        with atomic_path(out) as temporary:
+            pictures.comparison(rows).save(temporary, format="PNG")
+
+
+def data_summary(dataset: str) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    """Return each stage's counts, and every refused drawing.
+
+    Raises:
+        DataError: no stage has run.
+    """
+    rows, refused = [], list[Rejected]()
+    for folder, stage in STAGES.items():
+        place = Path("data") / folder / dataset
+        if not place.exists():
+            continue
+        manifest = read_manifest(place, stage)
+        counts = manifest["counts"]
+        skipped = sum(counts.get("skipped", {}).values())
+        splits = {split: entry["drawings"] for split, entry in manifest["splits"].items()}
+        points = sum(entry["points"] for entry in manifest["splits"].values())
+        numbers = {"in": counts["in"], "made": counts.get("made", 0), "out": counts["out"]}
+        rows.append({"stage": stage, **numbers, "quarantined": counts["quarantined"], "skipped": skipped, "points": points, **splits})
+        refused += read_quarantine(place)
+    if not rows:
+        raise DataError(f"data: nothing here for {dataset}; run `dvc repro shard@{dataset}`")
+    return rows, refused
+
+
+def contact_sheet(dataset: str, out: Path, per_class: int = 12) -> None:
+    """Draw some training originals of each class, chosen by the shards' hash order."""
+    from ink import pictures
+    from ink.files import atomic_path
+    from pipeline.dataset import load_dataset
+
+    originals = load_dataset(dataset).originals()
+    labels = originals.column("label")
+    chosen = np.concatenate([np.flatnonzero(labels == name)[:per_class] for name in np.unique(labels)])
+    with atomic_path(out) as temporary:
+        pictures.sheet(originals.ink.take(chosen), per_class, titles=list(labels[chosen])).save(temporary, format="PNG")
+
+
+def _loaded(dataset: str, name: str) -> Any:
+    """Return the model and the version that `model[@alias]` means; the model's name is checked first."""
+    from models import model_class
+    from pipeline import registry
+
+    model, _, alias = name.partition("@")
+    model_class(model)
+    registry.open_store(dataset)
+    found = registry.find_version(f"{model}-{dataset}", alias=alias or "champion")
+    return registry.load_registered(found)[0], found
