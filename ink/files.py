@@ -51,6 +51,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
         _fsync_folder(path.parent)
+    except InkmillError:
+        raise  # a DownloadError is an OSError too, but it is about the source, not about this file
     except OSError as error:
         raise InkmillError(f"{path}: writing failed ({error.strerror or error}); nothing was left there.") from error
     finally:

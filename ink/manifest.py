@@ -105,6 +105,34 @@ def read_manifest(folder: Path, stage: str) -> dict[str, Any]:
         raise DataError(f"{path}: not valid JSON ({error}); run the stage {stage} again") from error
 
 
+def read_input(folder: Path, stage: str) -> dict[str, Any]:
+    """Read the manifest of the folder that a stage works on.
+
+    Raises:
+        DataError: there is none, or the folder is another stage's output.
+    """
+    manifest = read_manifest(folder, stage)
+    if manifest.get("stage") != stage:
+        raise DataError(
+            f"{folder / FILE_NAME}: expected the output of the stage {stage}, got that of {manifest.get('stage')!r}; "
+            f"check the input folder on the command line"
+        )
+    return manifest
+
+
+def check_counts(folder: Path, manifest: dict[str, Any], read: Tally) -> None:
+    """Compare what was read from a folder with what its manifest says is there, per split and class.
+
+    Raises:
+        DataError: they differ.
+    """
+    if read.by_split() != manifest["splits"] or read.total != manifest["counts"]["out"]:
+        raise DataError(
+            f"{folder}: the files hold {read.total} drawings that do not match the manifest's counts per split and "
+            f"class ({manifest['counts']['out']} in all); run the stage {manifest['stage']} again"
+        )
+
+
 def part_files(folder: Path, manifest: dict[str, Any]) -> list[Path]:
     """Return the files that a manifest lists, in order, after checking that they are the ones it means.
 

@@ -90,6 +90,7 @@ def register(
             python_model=str(_PYFUNC),
             artifacts={"weights": str(weights), "config": str(config)},
             signature=_signature(),
+            code_paths=[str(_PYFUNC.parents[1] / package) for package in ("ink", "models")],
             pip_requirements=[f"{package}=={version(package)}" for package in _REQUIREMENTS],
         )
     client_version = mlflow.register_model(logged.model_uri, name, tags=tags)
@@ -167,8 +168,8 @@ def _versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:
 
 
 def _signature() -> ModelSignature:
-    reals = Array(DataType.float)
+    reals = Array(DataType.double)
     columns = [ColSpec(DataType.string, "drawing", required=False)]
     columns += [ColSpec(reals, axis, required=False) for axis in "xyt"]
-    columns += [ColSpec(Array(DataType.integer), "offsets", required=False)]
+    columns += [ColSpec(Array(DataType.long), "offsets", required=False)]
     return ModelSignature(inputs=Schema(columns), params=ParamSchema([ParamSpec("points", DataType.integer, 0)]))

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from ink import geometry, perlin
 from ink.errors import report_errors
-from ink.manifest import Tally, describe, part_files, read_manifest, write_manifest
+from ink.manifest import Tally, check_counts, describe, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.progress import track
 from ink.quarantine import Rejected, reasons, write_quarantine
@@ -40,12 +40,13 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed
     Raises:
         DataError: a part changed since it was written.
     """
-    before = read_manifest(in_dir, "normalize")
-    tally, rejected, files, made = Tally(), list[Rejected](), [], 0
+    before = read_input(in_dir, "normalize")
+    read, tally, rejected, files, made = Tally(), Tally(), list[Rejected](), [], 0
     for path in track(part_files(in_dir, before), f"augment {dataset}"):
         rows = 0
         with DrawingsWriter(out_dir / path.name, {"dataset": dataset, "stage": "augment"}) as writer:
             for drawings in iter_drawings(path):
+                read.add(drawings)
                 batches = [drawings, *copies(drawings, settings, seed)]
                 made += sum(len(batch) for batch in batches[1:])
                 for batch in batches:
@@ -57,6 +58,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed
                     tally.add(good)
                     rows += len(good)
         files.append(describe(out_dir, path.name, rows))
+    check_counts(in_dir, before, read)
     write_quarantine(out_dir, rejected)
     counts = {"in": before["counts"]["out"], "made": made, "quarantined": len(rejected)}
     return write_manifest(

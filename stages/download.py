@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
+import json
 import os
 import sys
 import urllib.parse
@@ -57,13 +58,14 @@ def run(out_dir: Path, dataset: str, settings: DownloadParams) -> dict[str, Any]
         DownloadError: a file cannot be had, or is not what was published; files that came whole stay.
     """
     names = reader(settings.reader).source_files(settings.categories)
+    known = _known(out_dir, settings)
     if settings.reader == "digits":
         with atomic_path(out_dir / digits.FILE) as temporary:
             digits.export(temporary)
     else:
         root = source_root(settings)
         with ThreadPoolExecutor(settings.workers) as pool:
-            work = [pool.submit(_fetch_unless_there, root, name, out_dir / name, settings) for name in names]
+            work = [pool.submit(_fetch_unless_there, root, name, out_dir / name, settings, known.get(name)) for name in names]
             for done in track(work, f"download {dataset}"):
                 done.result()
     source = settings.url or f"package:{settings.reader}"
@@ -85,11 +87,22 @@ def source_root(settings: DownloadParams) -> str:
     return f"{mirror.rstrip('/')}/{settings.mirror_folder}".rstrip("/")
 
 
-def _fetch_unless_there(root: str, name: str, path: Path, settings: DownloadParams) -> None:
+def _known(out_dir: Path, settings: DownloadParams) -> dict[str, str]:
+    """Return {path: sha256} of what an earlier run fetched from the same address, by its manifest."""
+    try:
+        before = json.loads((out_dir / "manifest.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    same = (before.get("url"), before.get("reader")) == (settings.url, settings.reader)
+    return {entry["path"]: entry["sha256"] for entry in before["files"]} if same else {}
+
+
+def _fetch_unless_there(root: str, name: str, path: Path, settings: DownloadParams, known: str | None) -> None:
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
     wanted = settings.sha256.get(name) or settings.sha256.get(path.stem)
-    if wanted and path.exists() and sha256_file(path) == wanted:
+    expected = wanted or known
+    if expected and path.exists() and sha256_file(path) == expected:
         return
     address = f"{root}/{urllib.parse.quote(name) if not root.startswith('s3://') else name}"
     retrying = Retrying(

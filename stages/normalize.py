@@ -15,7 +15,7 @@ import numpy as np
 
 from ink import geometry
 from ink.errors import report_errors
-from ink.manifest import Tally, describe, part_files, read_manifest, write_manifest
+from ink.manifest import Tally, check_counts, describe, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.progress import track
 from ink.quarantine import Rejected, reasons, write_quarantine
@@ -35,12 +35,13 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: NormalizeParams) ->
     Raises:
         DataError: a part changed since it was written.
     """
-    before = read_manifest(in_dir, "simplify")
-    tally, rejected, files = Tally(), list[Rejected](), []
+    before = read_input(in_dir, "simplify")
+    read, tally, rejected, files = Tally(), Tally(), list[Rejected](), []
     for path in track(part_files(in_dir, before), f"normalize {dataset}"):
         rows = 0
         with DrawingsWriter(out_dir / path.name, {"dataset": dataset, "stage": "normalize"}) as writer:
             for drawings in iter_drawings(path):
+                read.add(drawings)
                 unit = normalize(drawings, settings)
                 why = validate(unit)
                 keys = unit.column("key")
@@ -50,6 +51,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: NormalizeParams) ->
                 tally.add(unit)
                 rows += len(unit)
         files.append(describe(out_dir, path.name, rows))
+    check_counts(in_dir, before, read)
     write_quarantine(out_dir, rejected)
     counts = {"in": before["counts"]["out"], "quarantined": len(rejected)}
     return write_manifest(

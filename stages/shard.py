@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from ink.errors import DataError, report_errors
-from ink.manifest import Tally, describe, part_files, read_manifest, write_manifest
+from ink.manifest import Tally, check_counts, describe, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.progress import track
 from ink.quarantine import write_quarantine
@@ -36,8 +36,11 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams) -> dic
     Raises:
         DataError: a part changed since it was written, or splits share an original.
     """
-    before = read_manifest(in_dir, "augment")
+    before = read_input(in_dir, "augment")
     drawings = Drawings.concat([read_drawings(path) for path in part_files(in_dir, before)])
+    read = Tally()
+    read.add(drawings)
+    check_counts(in_dir, before, read)
     check_splits(drawings)
     tally, files = Tally(), []
     for split in track(SPLITS, f"shard {dataset}"):

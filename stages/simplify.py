@@ -18,9 +18,10 @@ import numpy as np
 from pydantic import Field
 
 from ink import geometry
-from ink.errors import report_errors
+from ink.errors import DataError, report_errors
 from ink.formats import Batch, Reader, reader
-from ink.manifest import Tally, describe, part_files, read_manifest, write_manifest
+from ink.manifest import FILE_NAME as MANIFEST_NAME
+from ink.manifest import Tally, describe, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.progress import track
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
@@ -48,7 +49,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
     Raises:
         DataError: a source file changed since its download, or too many drawings were refused.
     """
-    before = read_manifest(in_dir, "download")
+    before = read_input(in_dir, "download")
     source = [{"url": before["url"], **entry} for entry in before["files"]]
     tally, skipped, rejected, files, seen = Tally(), Counter[str](), list[Rejected](), [], set[str]()
     total = 0
@@ -57,7 +58,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
         with DrawingsWriter(out_dir / name, {"dataset": dataset, "stage": "simplify"}) as writer:
             rows = 0
             for batch in _read(reader(before["reader"]), path, settings):
-                good, bad = check(batch.drawings, path.name, settings.max_points, seen)
+                good, bad = check(batch, path.name, settings.max_points, seen)
                 simple = simplify(good, settings)
                 writer.write(simple)
                 tally.add(simple)
@@ -67,7 +68,12 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
                 total += len(batch.drawings) + len(batch.rejected) + batch.skipped.total()
         files.append(describe(out_dir, name, rows))
     write_quarantine(out_dir, rejected)
-    refuse_if_too_many(rejected, total, settings.max_bad_fraction, out_dir)
+    try:
+        refuse_if_too_many(rejected, total, settings.max_bad_fraction, out_dir)
+    except DataError:
+        for stale in [*(file["path"] for file in files), MANIFEST_NAME]:  # the quarantine alone stays
+            (out_dir / stale).unlink(missing_ok=True)
+        raise
     counts = {"in": total, "quarantined": len(rejected), "skipped": dict(sorted(skipped.items()))}
     return write_manifest(
         out_dir,
@@ -82,19 +88,22 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
     )
 
 
-def check(drawings: Drawings, file: str, max_points: int, seen: set[str]) -> tuple[Drawings, list[Rejected]]:
-    """Part good drawings from those that break the table's contract; `seen` collects the keys of the dataset."""
+def check(batch: Batch, file: str, max_points: int, seen: set[str]) -> tuple[Drawings, list[Rejected]]:
+    """Part good drawings from those that break the table's contract; `seen` collects the keys that were accepted."""
+    drawings = batch.drawings
     why = validate(drawings)
     lengths = np.diff(drawings.ink.point_offsets)
-    box = geometry.bounding_boxes(drawings.ink)
     why[(why == "") & (lengths > max_points)] = f"more than max_points = {max_points} points"
-    why[(why == "") & (box[:, 0] == box[:, 2]) & (box[:, 1] == box[:, 3])] = "no extent: all points are equal"
+    sound = np.flatnonzero(why == "")
+    box = geometry.bounding_boxes(drawings.ink.take(sound))  # has no answer for a drawing without points
+    why[sound[(box[:, 0] == box[:, 2]) & (box[:, 1] == box[:, 3])]] = "no extent: all points are equal"
     keys = drawings.column("key")
-    for row, key in enumerate(keys):
-        if key in seen and not why[row]:
+    for row in np.flatnonzero(why == ""):
+        if keys[row] in seen:
             why[row] = "duplicate key"
-        seen.add(key)
-    bad = [Rejected(file, row, keys[row], why[row]) for row in np.flatnonzero(why != "")]
+        seen.add(keys[row])
+    excerpts = batch.excerpts or [""] * len(drawings)
+    bad = [Rejected(file, batch.lines[row], keys[row], why[row], excerpts[row]) for row in np.flatnonzero(why != "")]
     return drawings.take(np.flatnonzero(why == "")), bad
 
 

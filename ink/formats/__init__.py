@@ -30,11 +30,15 @@ class Batch:
 
     Args:
         drawings: what could be read; `split` is "" where the publisher gives none.
+        lines: the line or row of each drawing in the file, for the quarantine of those that are refused later.
+        excerpts: the start of what stood there, or empty where the source is not text.
         rejected: what could not.
         skipped: what was left out on purpose, by reason.
     """
 
     drawings: Drawings
+    lines: list[int]
+    excerpts: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 

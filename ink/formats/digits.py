@@ -46,4 +46,5 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
         raise DataError(f"{path}: expected {_SIDE * _SIDE + 1} columns, got {table.shape[1]}")
     images = table[:, :-1].reshape(-1, _SIDE, _SIDE)
     keys = [f"digits/{row:04d}" for row in range(len(table))]
-    yield Batch(Drawings.build(vectorize(images), keys, [str(int(label)) for label in table[:, -1]]))
+    drawings = Drawings.build(vectorize(images), keys, [str(int(label)) for label in table[:, -1]])
+    yield Batch(drawings, lines=list(range(1, len(table) + 1)))

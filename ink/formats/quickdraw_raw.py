@@ -5,6 +5,7 @@ Format: README of the Quick, Draw! data set. Upstream root: the bucket `quickdra
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import orjson
 
 from ink.formats import Batch
-from ink.quarantine import Rejected
+from ink.quarantine import EXCERPT_LENGTH, Rejected
 from ink.table import Drawings, Ink
 
 _BATCH = 2000
@@ -44,16 +45,20 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
     category = path.stem
     strokes: list[list[np.ndarray]] = []
     keys: list[str] = []
+    lines: list[int] = []
+    excerpts: list[str] = []
     rejected: list[Rejected] = []
     skipped: Counter[str] = Counter()
 
     def batch() -> Batch:
-        return Batch(Drawings.build(Ink.from_strokes(strokes), keys, [category] * len(keys), timed=True), rejected, skipped)
+        drawings = Drawings.build(Ink.from_strokes(strokes), keys, [category] * len(keys), timed=True)
+        return Batch(drawings, lines, excerpts, rejected, skipped)
 
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
+            excerpt = line[:EXCERPT_LENGTH].decode("utf-8", "replace").rstrip()
             try:
                 record = _record(line, category)
                 if only_recognized and not record.get("recognized", True):
@@ -62,21 +67,21 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
                 key = f"quickdraw/{category}/{record['key_id']}"
                 strokes.append(_strokes(record["drawing"], key))
                 keys.append(key)
+                lines.append(number)
+                excerpts.append(excerpt)
             except _BadLine as error:
-                excerpt = line[:200].decode("utf-8", "replace").rstrip()
                 rejected.append(Rejected(path.name, number, error.key, str(error), excerpt))
-            if len(keys) >= _BATCH:
+            if len(keys) + len(rejected) >= _BATCH:
                 yield batch()
-                strokes, keys, rejected, skipped = [], [], [], Counter()
+                strokes, keys, lines, excerpts, rejected, skipped = [], [], [], [], [], Counter()
     yield batch()
 
 
 def _record(line: bytes, category: str) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        reason = "truncated JSON" if not line.rstrip().endswith(b"}") else "not valid JSON"
-        raise _BadLine(reason) from error
+    except orjson.JSONDecodeError:
+        record = _lenient(line)
     if not isinstance(record, dict):
         raise _BadLine("not a JSON object")
     missing = [name for name in ("key_id", "word", "drawing") if name not in record]
@@ -87,6 +92,15 @@ def _record(line: bytes, category: str) -> dict[str, Any]:
     return record
 
 
+def _lenient(line: bytes) -> Any:
+    """Read a line that strict JSON refuses: NaN and Infinity are Python's, and get their own reason later."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = "truncated JSON" if not line.rstrip().endswith(b"}") else "not valid JSON"
+        raise _BadLine(reason) from error
+
+
 def _strokes(drawing: Any, key: str) -> list[np.ndarray]:
     if not isinstance(drawing, list) or not drawing:
         raise _BadLine("empty drawing", key)
@@ -95,9 +109,12 @@ def _strokes(drawing: Any, key: str) -> list[np.ndarray]:
         if not isinstance(stroke, list) or len(stroke) != 3 or len({len(axis) for axis in stroke if isinstance(axis, list)}) != 1:
             raise _BadLine("a stroke is not three lists of one length", key)
         try:
-            points = np.array(stroke, dtype=np.float64).T
-        except (TypeError, ValueError) as error:
+            values = np.array(stroke)
+        except ValueError as error:
             raise _BadLine("a coordinate or time that is not a number", key) from error
+        if values.size and values.dtype.kind not in "iuf":
+            raise _BadLine("a coordinate or time that is not a number", key)
+        points = values.astype(np.float64).T
         if points.ndim != 2 or points.shape[1] != 3:
             raise _BadLine("a stroke is not three lists of one length", key)
         if len(points) == 0:

@@ -224,7 +224,9 @@ def test_a_model_that_does_not_exist_is_answered_with_the_nearest():
         build_model(read_params(PARAMS), "digits", "zzz", CLASSES)
 
 
-@pytest.mark.parametrize(("option", "value"), [(option, value) for option, values in OPTIONS.items() for value in values])
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option, values in OPTIONS.items() for value in values]
+)
 def test_every_option_of_sketchode_builds_and_takes_a_step(option, value):
     model = tiny("sketchode", **{option: value})
     optimizer, batch = optimizer_of(model), batch_of(model, drawings(4))

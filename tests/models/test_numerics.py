@@ -1,6 +1,7 @@
 """Promise: the solvers and splines give the numbers that their mathematics says, and gradients that are theirs."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def unequal_times(count, duration=2.0, seed=3):
 
 def slopes(errors):
     """Observed order of convergence between successive halvings of the step."""
-    return [math.log2(coarse / fine) for coarse, fine in zip(errors[:-1], errors[1:], strict=True)]
+    return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
 
 
 class Field(nn.Module):

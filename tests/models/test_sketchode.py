@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 
+from models import sketchode
 from models.sketchode import SketchODE, SketchODEConfig
 
 BASE = {
@@ -58,7 +59,8 @@ def drawing(points, batch=3):
 def loss_and_gradients(model, points):
     loss = model.loss({"points": points})["loss"]
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    return loss.detach(), dict(zip([name for name, _ in named], torch.autograd.grad(loss, [p for _, p in named]), strict=True))
+    gradients = torch.autograd.grad(loss, [p for _, p in named])
+    return loss.detach(), dict(zip([name for name, _ in named], gradients, strict=True))
 
 
 def relative(first, second):
@@ -91,8 +93,6 @@ def test_the_general_solver_gives_what_the_fused_one_gives(activation, monkeypat
 
     def refuse(*_):
         raise AssertionError("the fused path was taken")
-
-    from models import sketchode
 
     general = sketchode._solve_general
     monkeypatch.setattr(sketchode, "rk4_network", lambda y, n, t, p=None: general(y, n, t, p, fused.config))

@@ -55,11 +55,13 @@ def fresh(name):
     return build_model(params, "digits", name, 3)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def torch_settings():
     """Give the settings that `seed_everything` changes back to the other tests."""
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     yield
+    torch.utils.deterministic.fill_uninitialized_memory = filled
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
 
@@ -153,7 +155,7 @@ def test_a_training_killed_between_two_steps_goes_on_from_its_last_epoch(data, u
         patch.setattr(type(fresh("sketchode")), "loss", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run("sketchode", data, job_at(tmp_path))
-    model, state, start = run("sketchode", data, job_at(tmp_path))
+    model, _, start = run("sketchode", data, job_at(tmp_path))
     assert start["epoch"] == 1 and weights_sha256(model) == undisturbed["sketchode"]
 
 
@@ -167,7 +169,7 @@ def test_a_finished_training_is_not_trained_again(data, undisturbed, tmp_path):
 
 def test_a_checkpoint_of_another_fingerprint_is_not_resumed(data, undisturbed, tmp_path):
     run("sketchode", data, job_at(tmp_path, fingerprint="e" * 64, seed=9))
-    model, state, start = run("sketchode", data, job_at(tmp_path))
+    model, _, start = run("sketchode", data, job_at(tmp_path))
     assert start["epoch"] == 0 and start["notes"] is None and start["history"] == []
     assert weights_sha256(model) == undisturbed["sketchode"]
     assert read_state(tmp_path / "c.safetensors")["fingerprint"] == "f" * 64
@@ -229,7 +231,9 @@ def test_each_cosine_period_starts_lower():
 
 def test_weight_decay_reaches_the_named_parameters_only(data, tmp_path):
     decayed, plain = (
-        run("sketchode", data, job_at(tmp_path / name, fit=RECIPE.model_copy(update={"weight_decay": value}), steps=1))[0]
+        run("sketchode", data, job_at(tmp_path / name, fit=RECIPE.model_copy(update={"weight_decay": value}), steps=1))[
+            0
+        ]
         for name, value in (("a", 0.1), ("b", 0.0))
     )
     names = {id(parameter): name for name, parameter in plain.named_parameters()}
