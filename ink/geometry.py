@@ -213,7 +213,7 @@ def from_full_sequence(points: np.ndarray, duration: float = 1.0) -> Ink:
     starts = down.copy()
     starts[:, 1:] &= ~down[:, :-1]
     t = points[:, :, 3] if channels == 4 else np.broadcast_to(np.linspace(0.0, duration, n), (count, n))
-    kept_before = np.cumsum(down) - down.ravel()
+    kept_before: np.ndarray = np.cumsum(down) - down.ravel()
     return Ink(
         points[:, :, 0][down].astype(np.float32),
         points[:, :, 1][down].astype(np.float32),
@@ -266,8 +266,10 @@ def subdivide(ink: Ink, max_segment: float | np.ndarray) -> Ink:
     placed = np.concatenate([[0], np.cumsum(pieces)]).astype(np.int64)
     owner = np.repeat(np.arange(len(x)), pieces)
     fraction = (np.arange(placed[-1]) - placed[owner]) / pieces[owner]
-    moved = [(v[owner] + fraction * (v[following] - v)[owner]).astype(np.float32) for v in (x, y, t)]
-    return Ink(*moved, placed[strokes], ink.drawing_offsets)
+    moved_x, moved_y, moved_t = (
+        (v[owner] + fraction * (v[following] - v)[owner]).astype(np.float32) for v in (x, y, t)
+    )
+    return Ink(moved_x, moved_y, moved_t, placed[strokes], ink.drawing_offsets)
 
 
 def _positive(value: float | np.ndarray, count: int, name: str) -> np.ndarray:

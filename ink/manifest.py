@@ -74,7 +74,9 @@ def write_manifest(
     left = counts["in"] + counts.get("made", 0)
     right = counts["out"] + counts["quarantined"] + sum(counts.get("skipped", {}).values())
     if left != right:
-        raise DataError(f"{folder}: {stage} lost count: {left} drawings went in or were made, {right} came out: {counts}")
+        raise DataError(
+            f"{folder}: {stage} lost count: {left} drawings went in or were made, {right} came out: {counts}"
+        )
     before = before or {}
     manifest = {
         "schema_version": SCHEMA_VERSION,

@@ -17,7 +17,13 @@ FILE_NAME = "quarantine.parquet"
 EXCERPT_LENGTH = 200
 
 SCHEMA = pa.schema(
-    [("file", pa.string()), ("line", pa.int64()), ("key", pa.string()), ("reason", pa.string()), ("excerpt", pa.string())]
+    [
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("key", pa.string()),
+        ("reason", pa.string()),
+        ("excerpt", pa.string()),
+    ]
 )
 
 

@@ -16,9 +16,7 @@ from ink.geometry import bounding_boxes, flat64, path_clock
 from ink.table import Ink
 
 
-def rasterize(
-    ink: Ink, size: int = 64, line_width: float = 2.0, margin: float = 2.0, fit: bool = True
-) -> np.ndarray:
+def rasterize(ink: Ink, size: int = 64, line_width: float = 2.0, margin: float = 2.0, fit: bool = True) -> np.ndarray:
     """Draw each drawing white on black.
 
     Args:

@@ -65,7 +65,7 @@ def to_svg(
     digits = _decimals(unit) if decimals is None else decimals
     corner = " ".join(_numbers(np.array([x0, y0, size * unit, size * unit]), digits + 1))
     body = _marks(ink, colour, [stroke_width * unit], [digits])[0]
-    return f'{_open_tag(size, size, corner)}\n<g {_PEN}>\n{body}\n</g>\n</svg>\n'
+    return f"{_open_tag(size, size, corner)}\n<g {_PEN}>\n{body}\n</g>\n</svg>\n"
 
 
 def grid_svg(
@@ -354,8 +354,10 @@ def _flatten(data: str, matrix: np.ndarray, tolerance: float, where: str) -> Ite
 
 
 def _apply(matrix: np.ndarray, z: np.ndarray) -> np.ndarray:
-    return complex(matrix[0, 0], matrix[1, 0]) * z.real + complex(matrix[0, 1], matrix[1, 1]) * z.imag + complex(
-        matrix[0, 2], matrix[1, 2]
+    return (
+        complex(matrix[0, 0], matrix[1, 0]) * z.real
+        + complex(matrix[0, 1], matrix[1, 1]) * z.imag
+        + complex(matrix[0, 2], matrix[1, 2])
     )
 
 

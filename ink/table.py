@@ -9,6 +9,7 @@ Legend: N drawings, S strokes, P points.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,10 @@ class Ink:
         points, strokes = len(self.x), len(self.stroke_offsets) - 1
         if not len(self.y) == len(self.t) == points:
             raise ValueError(f"x, y, t must be equally long, got {points}, {len(self.y)}, {len(self.t)}")
-        for name, offsets, last in (("stroke", self.stroke_offsets, points), ("drawing", self.drawing_offsets, strokes)):
+        for name, offsets, last in (
+            ("stroke", self.stroke_offsets, points),
+            ("drawing", self.drawing_offsets, strokes),
+        ):
             if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != last or np.any(np.diff(offsets) < 0):
                 raise ValueError(f"{name}_offsets must ascend from 0 to {last}")
 
@@ -94,10 +98,7 @@ class Ink:
         """Return the strokes of drawing n, each (points, 3) float32 of x, y, t. For display, not for kernels."""
         first, last = self.drawing_offsets[n], self.drawing_offsets[n + 1]
         bounds = self.stroke_offsets[first : last + 1]
-        return [
-            np.stack([self.x[a:b], self.y[a:b], self.t[a:b]], axis=1)
-            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        return [np.stack([self.x[a:b], self.y[a:b], self.t[a:b]], axis=1) for a, b in itertools.pairwise(bounds)]
 
     def take(self, indices: np.ndarray | Sequence[int]) -> Ink:
         """Return the drawings at `indices`, in that order (repeats allowed)."""

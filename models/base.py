@@ -114,6 +114,9 @@ class Autoencoder(Protocol):
     def decode(self, z: Tensor, points: int | None = None) -> Tensor:
         """(B, Z) -> (B, T, 3) of x, y, probability of pen_up; T is the config's unless given."""
 
+    def to_ink(self, decoded: Tensor) -> Ink:
+        """What `decode` gave -> drawings."""
+
 
 @runtime_checkable
 class Classifier(Protocol):

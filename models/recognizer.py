@@ -56,7 +56,11 @@ class Recognizer(SketchModel):
         layers: list[nn.Module] = []
         inputs = 1
         for outputs in config.channels:
-            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
             inputs = outputs
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(config.dropout)

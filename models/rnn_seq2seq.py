@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ink.table import Ink
 from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
 
 
@@ -64,6 +65,10 @@ class RNNSeq2Seq(SketchModel):
         """(B, Z) -> (B, T, 3) of x, y, probability of pen_up, free-running from the origin."""
         xy, logit = self._free_running(z, points or self.config.points)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
+
+    def to_ink(self, decoded: Tensor) -> Ink:
+        """(B, T, 3) -> drawings, each centred on its box."""
+        return self.representation.to_ink(decoded)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Teacher-forced: each point is predicted from the true points before it."""

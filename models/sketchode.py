@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ink.table import Ink
 from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
 from models.nn.activations import ACTIVATIONS
 from models.nn.fused import Network, rk4_network, stage_times
@@ -166,6 +167,10 @@ class SketchODE(SketchModel):
         """
         xy, logit = self._trajectory(z, points or self.config.points, omega)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
+
+    def to_ink(self, decoded: Tensor) -> Ink:
+        """(B, T, 3) -> drawings, each centred on its box."""
+        return self.representation.to_ink(decoded)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Smooth-L1 on positions, Bernoulli likelihood of the pen (equation 5)."""

@@ -55,7 +55,9 @@ def load_checkpoint(path: Path | str, model: nn.Module, optimizer: Optimizer) ->
         optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
     except (RuntimeError, ValueError, KeyError) as error:
         why = textwrap.shorten(str(error), 300)  # torch lists every weight, over many lines
-        raise InkmillError(f"{path}: this checkpoint does not fit the model ({why}); delete it to start anew") from error
+        raise InkmillError(
+            f"{path}: this checkpoint does not fit the model ({why}); delete it to start anew"
+        ) from error
     torch.set_rng_state(groups["random"]["torch"].cpu())
     return state
 

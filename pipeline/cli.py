@@ -101,7 +101,9 @@ def draw(
     out: Annotated[Path, typer.Option(help="picture to write, .svg or .png")],
     dataset: Dataset = None,
     count: Annotated[int, typer.Option(help="test drawings to show")] = 12,
-    points: Annotated[int | None, typer.Option(help="points per decoded drawing; the trained number unless given")] = None,
+    points: Annotated[
+        int | None, typer.Option(help="points per decoded drawing; the trained number unless given")
+    ] = None,
 ) -> None:
     """Draw test drawings and their reconstructions. Example: inkmill draw sketchode rnn_seq2seq --out digits.svg"""
     with _ready() as commands:
@@ -113,7 +115,9 @@ def draw(
 @app.command()
 def data(
     dataset: Dataset = None,
-    sheet: Annotated[Path | None, typer.Option(help="contact sheet to write; reports/<dataset>/data.png unless given")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="contact sheet to write; reports/<dataset>/data.png unless given")
+    ] = None,
 ) -> None:
     """Summarise the data, list what was refused, draw a contact sheet. Example: inkmill data --dataset quickdraw"""
     with _ready() as commands:
@@ -175,7 +179,10 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     scale = {"huber": 1000, "chamfer": 1000}
     columns = [column for column in _COLUMNS if any(column[0] in row for row in rows)]
     cells = [
-        [form.format(row[key] * scale.get(key, 1) if key in scale else row[key]) if key in row else "" for key, _, form in columns]
+        [
+            form.format(row[key] * scale.get(key, 1) if key in scale else row[key]) if key in row else ""
+            for key, _, form in columns
+        ]
         for row in rows
     ]
     _grid([heading for _, heading, _ in columns], cells, title)

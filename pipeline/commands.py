@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,9 @@ def repro(*targets: str) -> None:
     """
     if not Path(".dvc").is_dir() or not Path("dvc.yaml").exists():
         raise InkmillError(f"{Path.cwd()}: not an Inkmill project; run inside a clone, where dvc.yaml lies")
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], check=False)
+    here = str(Path(sys.executable).parent)  # the stages' `python` is this one, whether its venv is active or not
+    environment = {**os.environ, "PATH": here + os.pathsep + os.environ.get("PATH", "")}
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], check=False, env=environment)
     if done.returncode:
         raise InkmillError(
             f"`dvc repro {' '.join(targets)}` stopped (exit code {done.returncode}); the message above says why. What was "
@@ -175,7 +178,7 @@ def draw(dataset: str, names: list[str], out: Path, count: int, points: int | No
             raise InkmillError(f"{found.name} names classes, it does not draw; choose another model")
         with torch.no_grad():
             decoded = model.decode(model.encode(model.representation.collate(originals)), points)
-        rows[f"{found.name} v{found.version}"] = model.representation.to_ink(decoded)
+        rows[f"{found.name} v{found.version}"] = model.to_ink(decoded)
     if out.suffix == ".svg":
         write_text(out, svg.grid_svg(list(rows.values()), titles=list(rows), colour="time"))
     else:
@@ -200,7 +203,16 @@ def data_summary(dataset: str) -> tuple[list[dict[str, Any]], list[Rejected]]:
         splits = {split: entry["drawings"] for split, entry in manifest["splits"].items()}
         points = sum(entry["points"] for entry in manifest["splits"].values())
         numbers = {"in": counts["in"], "made": counts.get("made", 0), "out": counts["out"]}
-        rows.append({"stage": stage, **numbers, "quarantined": counts["quarantined"], "skipped": skipped, "points": points, **splits})
+        rows.append(
+            {
+                "stage": stage,
+                **numbers,
+                "quarantined": counts["quarantined"],
+                "skipped": skipped,
+                "points": points,
+                **splits,
+            }
+        )
         refused += read_quarantine(place)
     if not rows:
         raise DataError(f"data: nothing here for {dataset}; run `dvc repro shard@{dataset}`")

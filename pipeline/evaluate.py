@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def reconstruct(model: SketchModel, ink: Ink) -> Ink:
         raise TypeError(f"{type(model).__name__} cannot reconstruct: it has no encode and decode")
     points = model.representation.collate(ink)
     decoded = [model.decode(model.encode(part)) for part in points.split(_BATCH)]
-    return model.representation.to_ink(torch.cat(decoded))
+    return model.to_ink(torch.cat(decoded))
 
 
 def huber(model: SketchModel, drawings: Drawings) -> float:
@@ -116,10 +117,10 @@ def interpolations(model: SketchModel, data: Dataset, strips: int, frames: int, 
     chosen = [rng.choice(np.flatnonzero(labels == name)) for name in np.resize(classes, strips + 1)]
     z = model.encode(model.representation.collate(data.test.ink.take(chosen)))
     alpha = torch.linspace(0, 1, frames)[:, None]
-    path = torch.cat([(1 - alpha) * a + alpha * b for a, b in zip(z[:-1], z[1:], strict=True)])
-    ink = model.representation.to_ink(model.decode(path))
+    path = torch.cat([(1 - alpha) * a + alpha * b for a, b in itertools.pairwise(z)])
+    ink = model.to_ink(model.decode(path))
     keys = [f"strip{strip}/{frame:02d}" for strip in range(strips) for frame in range(frames)]
-    names = [f"{labels[a]} → {labels[b]}" for a, b in zip(chosen[:-1], chosen[1:], strict=True) for _ in range(frames)]
+    names = [f"{labels[a]} → {labels[b]}" for a, b in itertools.pairwise(chosen) for _ in range(frames)]
     return Drawings.build(ink, keys, names)
 
 

@@ -61,7 +61,7 @@ class SketchPyfunc(PythonModel):
             if not isinstance(self.model, Autoencoder):
                 raise DataError(f"{self.card['model']} can neither decode nor classify a drawing")
             count = int((params or {}).get("points") or 0) or None
-            decoded = self.model.representation.to_ink(self.model.decode(self.model.encode(points), count))
+            decoded = self.model.to_ink(self.model.decode(self.model.encode(points), count))
         return _to_json(geometry.restore(decoded, *frame)) if as_json else _to_table(geometry.restore(decoded, *frame))
 
 
@@ -72,7 +72,9 @@ def _from_json(column: pd.Series) -> Ink:
             strokes = json.loads(text) if isinstance(text, str) else text
             drawing = [np.array([s[0], s[1], s[2] if len(s) > 2 else np.arange(len(s[0]))], float).T for s in strokes]
         except (ValueError, TypeError, IndexError, KeyError) as error:
-            raise DataError(f"row {row}: expected Quick, Draw! strokes [[[xs], [ys]], ...], got {text!r:.80}") from error
+            raise DataError(
+                f"row {row}: expected Quick, Draw! strokes [[[xs], [ys]], ...], got {text!r:.80}"
+            ) from error
         if not drawing or not all(len(s) and np.isfinite(s).all() for s in drawing):
             raise DataError(f"row {row}: an empty drawing or stroke, or a coordinate that is not finite")
         drawings.append([np.column_stack([s[:, :2], s[:, 2] / 1000]) for s in drawing])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -19,7 +20,7 @@ import torch
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from safetensors.torch import load_file, save_file
 
 from ink.errors import RegistryError
@@ -85,6 +86,7 @@ def register(
         weights, config = Path(folder) / "weights.safetensors", Path(folder) / "config.json"
         save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, weights)
         config.write_text(json.dumps({**card, "config": asdict(model.config)}, indent=2))
+        warnings.filterwarnings("ignore", message=".*input example.*")  # the signature is written out in full
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_PYFUNC),
@@ -169,7 +171,7 @@ def _versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:
 
 def _signature() -> ModelSignature:
     reals = Array(DataType.double)
-    columns = [ColSpec(DataType.string, "drawing", required=False)]
+    columns: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "drawing", required=False)]
     columns += [ColSpec(reals, axis, required=False) for axis in "xyt"]
     columns += [ColSpec(Array(DataType.long), "offsets", required=False)]
     return ModelSignature(inputs=Schema(columns), params=ParamSchema([ParamSpec("points", DataType.integer, 0)]))

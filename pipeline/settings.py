@@ -64,7 +64,7 @@ def build_model(params: dict[str, Any], dataset: str, model: str, classes: int) 
     """
     cls = model_class(model)
     defaults = {**(dataset_block(params, dataset).get("model") or {}), "classes": classes}
-    config = build_config(cls.Config, _model_params(params, model).config, defaults, f"models.{model}.config")
+    config: Any = build_config(cls.Config, _model_params(params, model).config, defaults, f"models.{model}.config")
     return cls(config)
 
 

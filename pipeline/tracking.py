@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,12 @@ def log_epoch(notes: dict[str, str], row: Row) -> None:
 def log_facts(settings: dict[str, Any], data: Dataset, tags: dict[str, str]) -> None:
     """Log parameters, the data set with its hash, and the keys that join data, code and run, to the active run."""
     mlflow.log_params(flatten(settings))
-    source = resolve_dataset_source(f"file:data/shards/{data.name}")
+    with warnings.catch_warnings():  # MLflow registers its local source twice and finds that ambiguous
+        warnings.simplefilter("ignore", UserWarning)
+        source = resolve_dataset_source(f"file:data/shards/{data.name}")
     digest = dvc_md5(data.name) or data.data_sha256[:36]
-    mlflow.log_input(MetaDataset(source=source, name=data.name, digest=digest), context="training")
+    described = MetaDataset(source=source, name=data.name, digest=digest)  # type: ignore[abstract]
+    mlflow.log_input(described, context="training")
     keys = {"data_sha256": data.data_sha256, "git_commit": git_commit(), "dvc_md5": dvc_md5(data.name) or ""}
     mlflow.set_tags({**keys, **tags})
 

@@ -78,7 +78,9 @@ def measure(dataset: str, model: str) -> dict[str, Any]:
         evaluation = evaluate.evaluate_autoencoder(network, judge, data)
         summary |= evaluation.summary
         results.write_reconstructions(dataset, model, data, evaluation)
-        results.write_interpolations(dataset, model, evaluate.interpolations(network, data, 4, 11, run_params(params).seed))
+        results.write_interpolations(
+            dataset, model, evaluate.interpolations(network, data, 4, 11, run_params(params).seed)
+        )
     summary |= {"steps": state["step"], "epochs": state["epoch"], "train_seconds": round(state["seconds"], 2)}
     summary |= {"weights_sha256": weights_sha256(network), "data_sha256": data.data_sha256}
     return summary | {"git_commit": tracking.git_commit()}
@@ -92,7 +94,13 @@ def register(dataset: str, model: str, summary: dict[str, Any]) -> dict[str, Any
     network, state = _trained(params, data, model)
     registry.open_store(dataset)
     clock = "source" if bool(data.test.column("timed").any()) else "arc_length"
-    card = {"model": model, "dataset": dataset, "classes": data.classes, "clock": clock, "data_sha256": data.data_sha256}
+    card = {
+        "model": model,
+        "dataset": dataset,
+        "classes": data.classes,
+        "clock": clock,
+        "data_sha256": data.data_sha256,
+    }
     if isinstance(network, Classifier):
         score = registry.Score("error", 1 - summary["accuracy"], data.test_sha256)
     else:
@@ -124,7 +132,9 @@ def _job(params: dict[str, Any], data: Dataset, model: str, network: SketchModel
         "run": run.model_dump(exclude={"datasets", "models"}),
         "torch": torch.__version__,
     }
-    sources = [path for place in _SOURCES for path in ([Path(place)] if Path(place).is_file() else Path(place).rglob("*.py"))]
+    sources = [
+        path for place in _SOURCES for path in ([Path(place)] if Path(place).is_file() else Path(place).rglob("*.py"))
+    ]
     job = Job(
         fit=recipe,
         steps=max(1, round(recipe.steps * run.budget)),

@@ -52,7 +52,9 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed
                 for batch in batches:
                     why = validate(batch)
                     keys = batch.column("key")
-                    rejected += [Rejected(path.name, int(row), keys[row], why[row]) for row in np.flatnonzero(why != "")]
+                    rejected += [
+                        Rejected(path.name, int(row), keys[row], why[row]) for row in np.flatnonzero(why != "")
+                    ]
                     good = batch.take(np.flatnonzero(why == ""))
                     writer.write(good)
                     tally.add(good)
@@ -86,7 +88,7 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawi
     arc_length = ~train.column("timed")
     result = []
     for number in range(1, settings.copies + 1):
-        noise = perlin.sample_seeds(seed, keys, number)
+        noise = perlin.sample_seeds(seed, list(keys), number)
         warped = perlin.perlin_warp(smooth, noise, settings.sigma, settings.frequency)
         unit, shift_x, shift_y, stretch = geometry.unit_circle(warped)
         clock = np.where(np.repeat(arc_length, np.diff(unit.point_offsets)), geometry.arc_length_clock(unit), unit.t)

@@ -65,12 +65,16 @@ def run(out_dir: Path, dataset: str, settings: DownloadParams) -> dict[str, Any]
     else:
         root = source_root(settings)
         with ThreadPoolExecutor(settings.workers) as pool:
-            work = [pool.submit(_fetch_unless_there, root, name, out_dir / name, settings, known.get(name)) for name in names]
+            work = [
+                pool.submit(_fetch_unless_there, root, name, out_dir / name, settings, known.get(name))
+                for name in names
+            ]
             for done in track(work, f"download {dataset}"):
                 done.result()
     source = settings.url or f"package:{settings.reader}"
     files = [
-        {"path": name, "bytes": (out_dir / name).stat().st_size, "sha256": sha256_file(out_dir / name)} for name in names
+        {"path": name, "bytes": (out_dir / name).stat().st_size, "sha256": sha256_file(out_dir / name)}
+        for name in names
     ]
     manifest = {"dataset": dataset, "stage": "download", "url": source, "reader": settings.reader, "files": files}
     write_json(out_dir / "manifest.json", manifest)
@@ -128,14 +132,18 @@ def _fetch(address: str, path: Path, timeout_s: float, wanted: str | None) -> No
         if published.get("size") not in (None, size):
             raise _Transient(f"{address}: {size} bytes came, {published['size']} were announced; try again later")
         if published.get("md5") not in (None, md5.hexdigest()):
-            raise _Transient(f"{address}: md5 is {md5.hexdigest()}, the server says {published['md5']}; try again later")
+            raise _Transient(
+                f"{address}: md5 is {md5.hexdigest()}, the server says {published['md5']}; try again later"
+            )
         if wanted and sha256.hexdigest() != wanted:
             raise DownloadError(
                 f"{address}: sha256 is {sha256.hexdigest()}, the dataset's download.sha256 asks for {wanted}. Either the "
                 f"source changed or the file was tampered with; nothing was kept."
             )
         if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-            raise DownloadError(f"{address}: a web page came instead of data (a login or proxy page?); nothing was kept")
+            raise DownloadError(
+                f"{address}: a web page came instead of data (a login or proxy page?); nothing was kept"
+            )
 
 
 @contextmanager
@@ -191,7 +199,9 @@ def _open_s3(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any], I
 
     place = urllib.parse.urlsplit(address)
     anonymous = boto3.Session().get_credentials() is None
-    config = Config(connect_timeout=timeout_s, read_timeout=timeout_s, signature_version=UNSIGNED if anonymous else None)
+    config = Config(
+        connect_timeout=timeout_s, read_timeout=timeout_s, signature_version=UNSIGNED if anonymous else None
+    )
     try:
         answer = boto3.client("s3", config=config).get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))
         etag = answer["ETag"].strip('"')

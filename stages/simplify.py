@@ -51,7 +51,8 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
     """
     before = read_input(in_dir, "download")
     source = [{"url": before["url"], **entry} for entry in before["files"]]
-    tally, skipped, rejected, files, seen = Tally(), Counter[str](), list[Rejected](), [], set[str]()
+    tally, skipped, rejected, seen = Tally(), Counter[str](), list[Rejected](), set[str]()
+    files: list[dict[str, Any]] = []
     total = 0
     for path in track(part_files(in_dir, before), f"simplify {dataset}"):
         name = f"part-{len(files):05d}.parquet"
@@ -114,7 +115,8 @@ def simplify(drawings: Drawings, settings: SimplifyParams) -> Drawings:
     size = np.hypot(*sides.T) / 2 if settings.unit == "radius" else sides.max(1, initial=0) / _SIDE
     ink = geometry.simplify(drawings.ink, settings.epsilon * size)
     splits = [
-        split or split_of(key, settings) for split, key in zip(drawings.column("split"), drawings.column("key"), strict=True)
+        split or split_of(key, settings)
+        for split, key in zip(drawings.column("split"), drawings.column("key"), strict=True)
     ]
     return drawings.with_ink(ink, split=np.array(splits, dtype=object))
 

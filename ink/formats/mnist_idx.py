@@ -46,7 +46,9 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
         keys = [f"mnist/{part}/{row:05d}" for row in rows]
         split = ["test" if part == _TEST else ""] * len(rows)
         names = [str(labels[row]) for row in rows]
-        yield Batch(Drawings.build(vectorize(images[rows.start : rows.stop]), keys, names, split=split), lines=list(rows))
+        yield Batch(
+            Drawings.build(vectorize(images[rows.start : rows.stop]), keys, names, split=split), lines=list(rows)
+        )
 
 
 def read_idx(path: Path) -> np.ndarray:

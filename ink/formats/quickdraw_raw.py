@@ -106,7 +106,11 @@ def _strokes(drawing: Any, key: str) -> list[np.ndarray]:
         raise _BadLine("empty drawing", key)
     strokes = []
     for stroke in drawing:
-        if not isinstance(stroke, list) or len(stroke) != 3 or len({len(axis) for axis in stroke if isinstance(axis, list)}) != 1:
+        if (
+            not isinstance(stroke, list)
+            or len(stroke) != 3
+            or len({len(axis) for axis in stroke if isinstance(axis, list)}) != 1
+        ):
             raise _BadLine("a stroke is not three lists of one length", key)
         try:
             values = np.array(stroke)

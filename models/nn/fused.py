@@ -149,7 +149,9 @@ class _FusedRK4(torch.autograd.Function):
                 grad_y.add_(grad_input)
         flat1, flat2, flat3 = d1.flatten(0, 1), d2.flatten(0, 1), delta3.flatten(0, 1)
         per_evaluation = d1.sum(1)  # (E, H)
-        nodes = torch.arange(len(ctx.steps), device=d1.device)[:, None] * 2 + torch.tensor([0, 1, 1, 2], device=d1.device)
+        nodes = torch.arange(len(ctx.steps), device=d1.device)[:, None] * 2 + torch.tensor(
+            [0, 1, 1, 2], device=d1.device
+        )
         return (
             grad_y,
             d1.sum(0),
@@ -171,5 +173,3 @@ def stage_times(times: Tensor) -> Tensor:
     both[::2] = times
     both[1::2] = (times[1:] + times[:-1]) / 2
     return both
-
-

@@ -10,6 +10,7 @@ Legend: B batch, T times, n state size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,9 +40,7 @@ class Tableau:
 METHODS = {
     "euler": Tableau(1, (0.0,), ((),), (1.0,)),
     "midpoint": Tableau(2, (0.0, 0.5), ((), (0.5,)), (0.0, 1.0)),
-    "rk4": Tableau(
-        4, (0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
-    ),
+    "rk4": Tableau(4, (0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
     "rk4_38": Tableau(
         4, (0.0, 1 / 3, 2 / 3, 1.0), ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8)
     ),
@@ -88,7 +87,7 @@ def odeint(
 
 def _solve(field: Field, y0: Tensor, times: Tensor, tableau: Tableau, steps: int) -> Tensor:
     solution = [y0]
-    for start, end in zip(times[:-1], times[1:], strict=True):
+    for start, end in itertools.pairwise(times):
         solution.append(_advance(field, solution[-1], start, end, tableau, steps))
     return torch.stack(solution)
 
@@ -138,9 +137,7 @@ class _Adjoint(torch.autograd.Function):
                 grads = torch.autograd.grad(
                     dy, (y, *parameters), -state[numel : 2 * numel].reshape(shape), allow_unused=True
                 )
-            filled = [
-                torch.zeros_like(of) if g is None else g for g, of in zip(grads, (y, *parameters), strict=True)
-            ]
+            filled = [torch.zeros_like(of) if g is None else g for g, of in zip(grads, (y, *parameters), strict=True)]
             return torch.cat([dy.detach().reshape(-1), *(g.reshape(-1) for g in filled)])
 
         with torch.no_grad():

@@ -34,9 +34,7 @@ def moved(ink, dx, dy):
 def test_huber_is_pytorchs_smooth_l1(size):
     a, b = random_ink(0, size=size), random_ink(1, size=size)
     first, second = (torch.from_numpy(full_sequence(ink, 75)[:, :, :2]).double() for ink in (a, b))
-    terms = torch.nn.functional.smooth_l1_loss(
-        first - first[:, :1], second - second[:, :1], beta=1.0, reduction="none"
-    )
+    terms = torch.nn.functional.smooth_l1_loss(first - first[:, :1], second - second[:, :1], beta=1.0, reduction="none")
     assert np.allclose(huber(a, b), terms.sum(2).mean(1).numpy(), rtol=1e-12)
 
 

@@ -10,9 +10,7 @@ from ink.table import Ink
 
 def drawings(count):
     rng = np.random.default_rng(0)
-    return Ink.from_strokes(
-        [[np.column_stack([rng.normal(size=(6, 2)), np.arange(6)])] for _ in range(count)]
-    )
+    return Ink.from_strokes([[np.column_stack([rng.normal(size=(6, 2)), np.arange(6)])] for _ in range(count)])
 
 
 def test_sheet_places_drawings_row_by_row():
@@ -41,6 +39,7 @@ def test_comparison_has_a_row_a_name():
     page = np.asarray(comparison({"original": ink, "model A": ink.take([0, 0, 0, 0])}, cell=48))
     left = page.shape[1] - 4 * 48
     assert page.shape[0] == 96 and (page[:48, :left] < 128).any()
+
     def cell(row, column):
         return page[row * 48 : row * 48 + 48, left + column * 48 : left + column * 48 + 48]
 
