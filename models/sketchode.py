@@ -44,6 +44,8 @@ class SketchODEConfig:
         time_dependent: give the time to the dynamics.
         gradient: "direct" (fused path; rk4 only) or "adjoint" (constant memory).
         method: solver, a key of `METHODS`.
+        output_gain: factor on the initial weights of the dynamics' last layer. Started at 1 with omega 3 the flow is
+            chaotic: the gradient's norm grows past 10^3 and the reconstruction stays at the mean drawing.
         pen_weight: weight of the pen's loss against the position's.
     """
 
@@ -58,6 +60,7 @@ class SketchODEConfig:
     time_dependent: bool
     gradient: str
     method: str
+    output_gain: float
     pen_weight: float
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class SketchODEConfig:
         require(self.points >= 2, f"points must be at least 2, got {self.points}")
         require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
+        require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
         require(self.summary in ("last", "max"), f"summary must be 'last' or 'max', got {self.summary!r}")
         require(self.gradient in ("direct", "adjoint"), f"gradient must be direct or adjoint, got {self.gradient!r}")
         require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
@@ -87,6 +91,8 @@ class Dynamics(nn.Module):
         self.time = nn.Parameter(torch.zeros(hidden), requires_grad=config.time_dependent)
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, outputs)
+        with torch.no_grad():
+            self.output.weight.mul_(config.output_gain)
         self.frequency = nn.Parameter(torch.zeros(2), requires_grad=config.learn_omega)
         self.activation = config.activation
         self.omega = config.omega

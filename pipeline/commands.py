@@ -72,8 +72,8 @@ def repro(*targets: str) -> None:
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], check=False, env=environment)
     if done.returncode:
         raise InkmillError(
-            f"`dvc repro {' '.join(targets)}` stopped (exit code {done.returncode}); the message above says why. What was "
-            f"finished is kept: mend it and run the same command again."
+            f"`dvc repro {' '.join(targets)}` stopped (exit code {done.returncode}); the message above says why. What "
+            f"was finished is kept: mend it and run the same command again."
         )
 
 

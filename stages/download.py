@@ -137,8 +137,8 @@ def _fetch(address: str, path: Path, timeout_s: float, wanted: str | None) -> No
             )
         if wanted and sha256.hexdigest() != wanted:
             raise DownloadError(
-                f"{address}: sha256 is {sha256.hexdigest()}, the dataset's download.sha256 asks for {wanted}. Either the "
-                f"source changed or the file was tampered with; nothing was kept."
+                f"{address}: sha256 is {sha256.hexdigest()}, the dataset's download.sha256 asks for {wanted}. Either "
+                f"the source changed or the file was tampered with; nothing was kept."
             )
         if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
             raise DownloadError(
@@ -185,8 +185,8 @@ def _open_http(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any],
             yield _published(response.headers), response.iter_bytes(_CHUNK)
     except httpx.TransportError as error:
         raise _Transient(
-            f"{address}: cannot be reached ({type(error).__name__}: {error}); check the network, or set download.mirror or "
-            f"{MIRROR_VARIABLE} to a mirror"
+            f"{address}: cannot be reached ({type(error).__name__}: {error}); check the network, or set download.mirror "
+            f"or {MIRROR_VARIABLE} to a mirror"
         ) from error
 
 

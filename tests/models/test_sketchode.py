@@ -18,6 +18,7 @@ BASE = {
     "duration": 2.0,
     "activation": "sin",
     "omega": 3.0,
+    "output_gain": 1.0,
     "learn_omega": True,
     "summary": "last",
     "time_dependent": True,
