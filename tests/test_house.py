@@ -1,0 +1,73 @@
+"""Promise: what is written twice agrees: deployments, README, parameters, the environment file."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ink.params import dataset_block, read_params, section
+from models import REGISTRY
+from pipeline.settings import build_model, run_params
+from stages.augment import AugmentParams
+from stages.download import DownloadParams
+from stages.normalize import NormalizeParams
+from stages.shard import ShardParams
+from stages.simplify import SimplifyParams
+
+ROOT = Path(__file__).parent.parent
+PARAMS = read_params(ROOT / "params.yaml")
+SECTIONS = {
+    "download": DownloadParams,
+    "simplify": SimplifyParams,
+    "normalize": NormalizeParams,
+    "augment": AugmentParams,
+    "shard": ShardParams,
+}
+
+
+@pytest.mark.parametrize("dataset", PARAMS["datasets"])
+def test_every_section_parses_for_every_dataset(dataset: str) -> None:
+    run_params(PARAMS)
+    for name, settings in SECTIONS.items():
+        section(PARAMS, name, settings, dataset)
+    assert set(dataset_block(PARAMS, dataset)) == {*SECTIONS, "title", "model"}
+
+
+@pytest.mark.parametrize("dataset", PARAMS["datasets"])
+@pytest.mark.parametrize("model", REGISTRY)
+def test_every_registered_model_has_a_block_that_builds(dataset: str, model: str) -> None:
+    assert build_model(PARAMS, dataset, model, classes=3).config is not None
+
+
+def test_deployments_name_flows_datasets_and_models_that_exist() -> None:
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    for deployment in content["deployments"]:
+        path, _, flow = deployment["entrypoint"].partition(":")
+        assert hasattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), flow)
+        assert deployment["parameters"]["dataset"] in PARAMS["datasets"]
+        assert deployment["parameters"]["model"] in REGISTRY
+        for schedule in deployment["schedules"]:
+            assert "slug" in schedule and "active" in schedule, "a redeploy would revive a schedule without them"
+
+
+def test_readme_names_only_what_exists() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for path in re.findall(r"`([\w./]+/)`", readme):
+        assert (ROOT / path).exists() or path in ("mlruns/",), f"README names {path}"
+    for path in re.findall(r"\]\(([\w./]+)\)", readme):
+        assert (ROOT / path).exists(), f"README links {path}"
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make (\w+) ", readme):
+        assert re.search(rf"^{target}:", makefile, re.M), f"README names make {target}"
+
+
+def test_constraints_keep_the_bounds_that_the_stack_needs() -> None:
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints.txt").read_text(), re.M))
+    version = tuple(int(part) for part in pins["fastapi"].split(".")[:2])
+    assert version < (0, 151), "prefect's server does not import with a newer fastapi"
+    assert int(pins["pyarrow"].split(".")[0]) < 26
+    assert pins["torch"] == "2.13.0"
