@@ -100,7 +100,7 @@ def grid_svg(
             font = f'font-family="sans-serif" font-size="{_FONT_PX}"'
             lines.append(f'<text x="4" y="{y}" {font}>{escape(titles[index])}</text>')
         x0, y0, unit = _frame(row, cell, margin)
-        marks = _marks(row, colour, stroke_width * unit, [_decimals(value) for value in unit])
+        marks = _marks(row, colour, list(stroke_width * unit), [_decimals(value) for value in unit])
         for column, body in enumerate(marks):
             zoom = 1.0 / unit[column]
             shift_x = left + cell * column - x0[column] * zoom
@@ -234,8 +234,8 @@ def _shapes(root: Element, where: str) -> Iterator[tuple[Element, np.ndarray]]:
         style = re.sub(r"\s", "", element.get("style", ""))
         if tag in _HIDDEN or element.get("display") == "none" or "display:none" in style:
             continue
-        if element.get("transform"):
-            matrix = matrix @ _transform(element.get("transform"), where)
+        if transform := element.get("transform"):
+            matrix = matrix @ _transform(transform, where)
         yield element, matrix
         waiting.extend((child, matrix) for child in reversed(element))
 

@@ -301,6 +301,8 @@ def _read_manifests(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.glob(f"*/{glob.escape(dataset)}/{FILE_NAME}")):
         manifest = read_manifest(path.parent, path.parent.parent.name)
+        if isinstance(manifest, dict) and manifest.get("stage") == "download":
+            continue  # it counts files, not drawings
         if not isinstance(manifest, dict) or "stage" not in manifest or "counts" not in manifest:
             raise DataError(f"{path}: expected a stage's manifest (stage, counts); make it anew with `dvc repro`")
         found[manifest["stage"]] = manifest

@@ -86,7 +86,7 @@ def write_interpolations(dataset: str, model: str, strips: Drawings) -> None:
     rows: dict[str, Ink] = {}
     for name in dict.fromkeys(strip_of):
         index = np.flatnonzero(strip_of == name)
-        rows[f"{labels[index[0]]}"] = strips.ink.take(index)
+        rows[labels[index[0]].replace("→", "to")] = strips.ink.take(index)
     _write_picture(folder / "interpolations.png", rows)
 
 

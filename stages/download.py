@@ -185,8 +185,8 @@ def _open_http(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any],
             yield _published(response.headers), response.iter_bytes(_CHUNK)
     except httpx.TransportError as error:
         raise _Transient(
-            f"{address}: cannot be reached ({type(error).__name__}: {error}); check the network, or set download.mirror "
-            f"or {MIRROR_VARIABLE} to a mirror"
+            f"{address}: cannot be reached ({type(error).__name__}: {error}); check the network, or set "
+            f"download.mirror or {MIRROR_VARIABLE} to a mirror"
         ) from error
 
 
