@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
@@ -361,7 +362,7 @@ def _apply(matrix: np.ndarray, z: np.ndarray) -> np.ndarray:
     )
 
 
-def _segment(segment: object, matrix: np.ndarray, tolerance: float, where: str) -> np.ndarray:
+def _segment(segment: Any, matrix: np.ndarray, tolerance: float, where: str) -> np.ndarray:
     """Return the points of one line, curve or arc after its first, in root units, within tolerance of it."""
     if isinstance(segment, Arc):
         radius = max(segment.radius.real, segment.radius.imag) * np.linalg.norm(matrix[:2, :2], 2)

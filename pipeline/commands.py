@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from ink.errors import DataError, InkmillError, ParamsError
 from ink.manifest import read_manifest
 from ink.params import dataset_block, read_params, set_values
 from ink.quarantine import Rejected, read_quarantine
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from models.base import SketchModel
 
 STAGES = {"simplified": "simplify", "normalized": "normalize", "augmented": "augment", "shards": "shard"}
 JUDGE = "recognizer"
@@ -232,7 +237,7 @@ def contact_sheet(dataset: str, out: Path, per_class: int = 12) -> None:
         pictures.sheet(originals.ink.take(chosen), per_class, titles=list(labels[chosen])).save(temporary, format="PNG")
 
 
-def _loaded(dataset: str, name: str) -> Any:
+def _loaded(dataset: str, name: str) -> tuple[SketchModel, ModelVersion]:
     """Return the model and the version that `model[@alias]` means; the model's name is checked first."""
     from models import model_class
     from pipeline import registry
