@@ -46,25 +46,32 @@ class Tally:
         return result
 
 
+def header(stage: str, dataset: str, params: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Return what a stage's manifest and each of its Parquet files say of how they came to be.
+
+    Args:
+        stage, dataset: whose.
+        params: the stage's settings; those of the stages before it come from `before`.
+        before: the manifest of the stage that was read, with its `params` and `source`.
+    """
+    return {
+        "dataset": dataset,
+        "stage": stage,
+        "params": {**before.get("params", {}), stage: params},
+        "source": before.get("source", []),
+    }
+
+
 def write_manifest(
-    folder: Path,
-    stage: str,
-    dataset: str,
-    counts: dict[str, Any],
-    tally: Tally,
-    params: dict[str, Any],
-    before: dict[str, Any] | None = None,
-    **more: Any,
+    folder: Path, head: dict[str, Any], counts: dict[str, Any], tally: Tally, **more: Any
 ) -> dict[str, Any]:
     """Write and return a stage's manifest.
 
     Args:
         folder: the stage's output.
-        stage, dataset: whose.
+        head: what `header` gave.
         counts: `in`, `quarantined`, and where they occur `skipped` (by reason) and `made`; `out` is the tally's.
         tally: of what was written.
-        params: the stage's settings.
-        before: the manifest of the stage that was read; its parameters and source go on into this one.
         more: further facts.
 
     Raises:
@@ -75,17 +82,13 @@ def write_manifest(
     right = counts["out"] + counts["quarantined"] + sum(counts.get("skipped", {}).values())
     if left != right:
         raise DataError(
-            f"{folder}: {stage} lost count: {left} drawings went in or were made, {right} came out: {counts}"
+            f"{folder}: {head['stage']} lost count: {left} drawings went in or were made, {right} came out: {counts}"
         )
-    before = before or {}
     manifest = {
         "schema_version": SCHEMA_VERSION,
-        "dataset": dataset,
-        "stage": stage,
+        **head,
         "counts": counts,
         "splits": tally.by_split(),
-        "params": {**before.get("params", {}), stage: params},
-        "source": before.get("source", []),
         **more,
     }
     write_json(folder / FILE_NAME, manifest)

@@ -3,11 +3,12 @@
 Das, Yang, Hospedales, Xiang, Song: SketchODE, ICLR 2022. Notable: the pen's trajectory is continuous in
 the latent code, so interpolation is smooth, and a drawing decodes at any resolution.
 
-How we differ from the authors' code: the spline's knots are the times at which it is evaluated; z and
-the bias of the first layer are multiplied out once per drawing instead of at every evaluation; the
-position of the hidden state, which the dynamics never read, is not integrated; the pen's logit has a
-learned offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both solves run on
-`models.nn.fused`, or on `models.nn.ode` with the adjoint gradient.
+How we differ from the authors' code: the solver's steps do not depend on the number of samples, and
+between its steps the pen follows the cubic Hermite curve through positions and velocities; z and the
+bias of the first layer are multiplied out once per drawing instead of at every evaluation; the position
+of the hidden state, which the dynamics never read, is not integrated; the pen's logit has a learned
+offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both solves run on `models.nn.fused`,
+or on `models.nn.ode` with the adjoint gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
 from models.nn.activations import ACTIVATIONS
 from models.nn.fused import Network, rk4_network, stage_times
 from models.nn.ode import METHODS, odeint
-from models.nn.spline import derivative_matrix
+from models.nn.spline import derivative_matrix, hermite_matrix
 
 _WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
 
@@ -44,6 +45,7 @@ class SketchODEConfig:
         time_dependent: give the time to the dynamics.
         gradient: "direct" (fused path; rk4 only) or "adjoint" (constant memory).
         method: solver, a key of `METHODS`.
+        solver_steps: equal steps over [0, T], of the encoder and of the decoder (paper: points - 1).
         output_gain: factor on the initial weights of the dynamics' last layer. At omega 3 the gradient's norm grew
             past 10^2 and the digits mostly stayed at the mean drawing; omega and this factor were lowered together.
         pen_weight: weight of the pen's loss against the position's.
@@ -60,6 +62,7 @@ class SketchODEConfig:
     time_dependent: bool
     gradient: str
     method: str
+    solver_steps: int
     output_gain: float
     pen_weight: float
 
@@ -67,6 +70,7 @@ class SketchODEConfig:
         require(self.hidden_size >= 4, f"hidden_size must be at least 4, got {self.hidden_size}")
         require(self.latent_size >= 1, f"latent_size must be at least 1, got {self.latent_size}")
         require(self.points >= 2, f"points must be at least 2, got {self.points}")
+        require(self.solver_steps >= 1, f"solver_steps must be at least 1, got {self.solver_steps}")
         require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
         require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
@@ -138,8 +142,7 @@ class SketchODE(SketchModel):
         self.ode = Dynamics(size, size, config.latent_size, config)
         self.start_velocity = nn.Parameter(torch.zeros(3))
         self.pen_offset = nn.Parameter(torch.full((), -1.0))
-        times = torch.linspace(0, config.duration, config.points)
-        self.register_buffer("slope", derivative_matrix(times, stage_times(times)).float(), persistent=False)
+        self._matrices: dict[tuple[str, int, torch.dtype, torch.device], Tensor] = {}
 
     @property
     def representation(self) -> FullSequence:
@@ -152,14 +155,11 @@ class SketchODE(SketchModel):
         T may differ from the config's: the samples are taken as uniform in time.
         """
         batch, count, _ = points.shape
-        times = self._times(count, points)
-        slope = self.slope if count == self.config.points else derivative_matrix(times, stage_times(times))
-        time = times.expand(batch, -1).unsqueeze(-1)
+        time = self._times(count, points).expand(batch, -1).unsqueeze(-1)
         path = torch.cat([points, time], -1)  # (B, T, 4)
-        derivative = torch.einsum("qt,btc->qbc", slope.to(path), path).contiguous()  # (2 T - 1, B, 4)
+        derivative = torch.einsum("qt,btc->qbc", self._matrix("slope", path), path).contiguous()  # (2 S + 1, B, 4)
         start = points.new_zeros(batch, self.config.hidden_size)
-        network = self.cde.network(batch, None, None)
-        states = self._solve(start, network, times, derivative, self.cde)[0]
+        states = self._solve(start, self.cde.network(batch, None, None), derivative)[0]
         summary = states[-1] if self.config.summary == "last" else states.max(0).values
         return self.to_latent(summary)
 
@@ -193,22 +193,31 @@ class SketchODE(SketchModel):
 
     def _trajectory(self, z: Tensor, points: int, omega: float | None) -> tuple[Tensor, Tensor]:
         """Integrate a'' = F(a', t, z), a = [s h] (equation 2); return s as (B, T, 2) and pen logits (B, T)."""
-        times = self._times(points, z)
         velocity = torch.cat([self.start_velocity.expand(len(z), -1), self.from_latent(z)], -1)
-        network = self.ode.network(len(z), z, omega)
-        _, means = self._solve(velocity, network, times, None, self.ode)  # (T - 1, B, d)
-        steps = (times[1:] - times[:-1])[:, None, None]
-        observed = torch.cumsum(means[..., :3] * steps, 0)
-        observed = torch.cat([observed.new_zeros(1, *observed.shape[1:]), observed]).transpose(0, 1)
+        states, means = self._solve(velocity, self.ode.network(len(z), z, omega), None)
+        moves = means[..., :3] * (self.config.duration / self.config.solver_steps)
+        position = torch.cat([moves.new_zeros(1, len(z), 3), torch.cumsum(moves, 0)])  # (S + 1, B, 3)
+        knots = torch.cat([position, states[..., :3]])  # positions above velocities
+        observed = torch.einsum("qs,sbc->bqc", self._matrix("hermite", z, points), knots)
         return observed[..., :2], observed[..., 2] + self.pen_offset
 
-    def _solve(
-        self, start: Tensor, network: Network, times: Tensor, path: Tensor | None, dynamics: Dynamics
-    ) -> tuple[Tensor, Tensor]:
-        """Return the states (T, B, d) and the mean state of each interval (T - 1, B, d)."""
+    def _solve(self, start: Tensor, network: Network, path: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the states (S + 1, B, d) and the mean state of each step (S, B, d)."""
+        steps = self._times(self.config.solver_steps + 1, start)
         if self.config.gradient == "direct" and self.config.method == "rk4":
-            return rk4_network(start, network, times, path)
-        return _solve_general(start, network, times, path, self.config)
+            return rk4_network(start, network, steps, path)
+        return _solve_general(start, network, steps, path, self.config)
+
+    def _matrix(self, kind: str, like: Tensor, points: int = 0) -> Tensor:
+        """Return, kept from call to call, what maps samples to slopes at the stages, or steps to samples."""
+        points = points or like.shape[1]
+        key = (kind, points, like.dtype, like.device)
+        if key not in self._matrices:
+            double = torch.empty(0, dtype=torch.float64)
+            times, steps = self._times(points, double), self._times(self.config.solver_steps + 1, double)
+            made = derivative_matrix(times, stage_times(steps)) if kind == "slope" else hermite_matrix(steps, times)
+            self._matrices[key] = made.to(like)
+        return self._matrices[key]
 
     def _times(self, points: int, like: Tensor) -> Tensor:
         return torch.linspace(0, self.config.duration, points, dtype=like.dtype, device=like.device)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class Job:
 
 def seed_everything(seed: int, threads: int) -> None:
     """Set torch's seed, thread count and deterministic kernels: what two equal runs share."""
+    numba.get_num_threads()  # its pool sets OpenMP's thread count, torch's too, when it starts: let it start first
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # filling fresh memory costs a quarter of the time and guards against our own bugs only

@@ -1,11 +1,12 @@
 """MLflow, the one owner of runs and weights: open the store, register content once, move aliases.
 
-Names are `<model>-<dataset>`. A version carries the sha256 of its weights, of its data and of its test
+Names are `<model>-<dataset>`. A version carries the sha256 of its weights, config, data and test
 shards; `champion` moves only to a version that scores better on the same test shards.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import warnings
@@ -76,21 +77,23 @@ def register(
         The version that holds this content.
     """
     client = mlflow.MlflowClient()
-    sha = weights_sha256(model)
+    config = json.dumps(asdict(model.config), sort_keys=True)
+    tags = {"weights_sha256": weights_sha256(model), "config_sha256": hashlib.sha256(config.encode()).hexdigest()}
+    content = {**tags, "score_test_sha256": score.test_sha256}
     for known in _versions(client, name):
-        if known.tags.get("weights_sha256") == sha and known.tags.get("score_test_sha256") == score.test_sha256:
+        if content.items() <= known.tags.items():
             return known
-    tags = {"weights_sha256": sha, "data_sha256": card["data_sha256"]}
+    tags |= {"data_sha256": card["data_sha256"]}
     tags |= {"score_name": score.name, "score": repr(score.value), "score_test_sha256": score.test_sha256}
     with tempfile.TemporaryDirectory() as folder:
-        weights, config = Path(folder) / "weights.safetensors", Path(folder) / "config.json"
+        weights, described = Path(folder) / "weights.safetensors", Path(folder) / "config.json"
         save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, weights)
-        config.write_text(json.dumps({**card, "config": asdict(model.config)}, indent=2))
+        described.write_text(json.dumps({**card, "config": asdict(model.config)}, indent=2))
         warnings.filterwarnings("ignore", message=".*input example.*")  # the signature is written out in full
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_PYFUNC),
-            artifacts={"weights": str(weights), "config": str(config)},
+            artifacts={"weights": str(weights), "config": str(described)},
             signature=_signature(),
             code_paths=[str(_PYFUNC.parents[1] / package) for package in ("ink", "models")],
             pip_requirements=[f"{package}=={version(package)}" for package in _REQUIREMENTS],

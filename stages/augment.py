@@ -17,11 +17,9 @@ from pydantic import Field
 
 from ink import geometry, perlin
 from ink.errors import report_errors
-from ink.manifest import Tally, check_counts, describe, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
-from ink.progress import track
-from ink.quarantine import Rejected, reasons, write_quarantine
-from ink.table import Drawings, DrawingsWriter, Ink, iter_drawings, validate
+from ink.table import Drawings, Ink
+from stages.parts import rewrite
 
 
 class AugmentParams(Params):
@@ -40,39 +38,14 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed
     Raises:
         DataError: a part changed since it was written.
     """
-    before = read_input(in_dir, "normalize")
-    read, tally, rejected, files, made = Tally(), Tally(), list[Rejected](), [], 0
-    for path in track(part_files(in_dir, before), f"augment {dataset}"):
-        rows = 0
-        with DrawingsWriter(out_dir / path.name, {"dataset": dataset, "stage": "augment"}) as writer:
-            for drawings in iter_drawings(path):
-                read.add(drawings)
-                batches = [drawings, *copies(drawings, settings, seed)]
-                made += sum(len(batch) for batch in batches[1:])
-                for batch in batches:
-                    why = validate(batch)
-                    keys = batch.column("key")
-                    rejected += [
-                        Rejected(path.name, int(row), keys[row], why[row]) for row in np.flatnonzero(why != "")
-                    ]
-                    good = batch.take(np.flatnonzero(why == ""))
-                    writer.write(good)
-                    tally.add(good)
-                    rows += len(good)
-        files.append(describe(out_dir, path.name, rows))
-    check_counts(in_dir, before, read)
-    write_quarantine(out_dir, rejected)
-    counts = {"in": before["counts"]["out"], "made": made, "quarantined": len(rejected)}
-    return write_manifest(
+    return rewrite(
+        in_dir,
         out_dir,
-        "augment",
         dataset,
-        counts,
-        tally,
+        "augment",
+        "normalize",
         {**settings.model_dump(), "seed": seed},
-        before=before,
-        reasons=reasons(rejected),
-        files=files,
+        lambda drawings: [drawings, *copies(drawings, settings, seed)],
     )
 
 

@@ -15,11 +15,9 @@ import numpy as np
 
 from ink import geometry
 from ink.errors import report_errors
-from ink.manifest import Tally, check_counts, describe, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
-from ink.progress import track
-from ink.quarantine import Rejected, reasons, write_quarantine
-from ink.table import Drawings, DrawingsWriter, Ink, iter_drawings, validate
+from ink.table import Drawings, Ink
+from stages.parts import rewrite
 
 
 class NormalizeParams(Params):
@@ -35,35 +33,14 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: NormalizeParams) ->
     Raises:
         DataError: a part changed since it was written.
     """
-    before = read_input(in_dir, "simplify")
-    read, tally, rejected, files = Tally(), Tally(), list[Rejected](), []
-    for path in track(part_files(in_dir, before), f"normalize {dataset}"):
-        rows = 0
-        with DrawingsWriter(out_dir / path.name, {"dataset": dataset, "stage": "normalize"}) as writer:
-            for drawings in iter_drawings(path):
-                read.add(drawings)
-                unit = normalize(drawings, settings)
-                why = validate(unit)
-                keys = unit.column("key")
-                rejected += [Rejected(path.name, int(row), keys[row], why[row]) for row in np.flatnonzero(why != "")]
-                unit = unit.take(np.flatnonzero(why == ""))
-                writer.write(unit)
-                tally.add(unit)
-                rows += len(unit)
-        files.append(describe(out_dir, path.name, rows))
-    check_counts(in_dir, before, read)
-    write_quarantine(out_dir, rejected)
-    counts = {"in": before["counts"]["out"], "quarantined": len(rejected)}
-    return write_manifest(
+    return rewrite(
+        in_dir,
         out_dir,
-        "normalize",
         dataset,
-        counts,
-        tally,
+        "normalize",
+        "simplify",
         settings.model_dump(),
-        before=before,
-        reasons=reasons(rejected),
-        files=files,
+        lambda drawings: [normalize(drawings, settings)],
     )
 
 

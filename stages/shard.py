@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from ink.errors import DataError, report_errors
-from ink.manifest import Tally, check_counts, describe, part_files, read_input, write_manifest
+from ink.manifest import Tally, check_counts, describe, header, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.progress import track
 from ink.quarantine import write_quarantine
@@ -37,6 +37,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams) -> dic
         DataError: a part changed since it was written, or splits share an original.
     """
     before = read_input(in_dir, "augment")
+    head = header("shard", dataset, settings.model_dump(), before)
     drawings = Drawings.concat([read_drawings(path) for path in part_files(in_dir, before)])
     read = Tally()
     read.add(drawings)
@@ -48,7 +49,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams) -> dic
         for number, start in enumerate(range(0, max(1, len(part)), settings.drawings_per_shard)):
             name = f"{split}-{number:05d}.parquet"
             shard = part.take(np.arange(start, min(start + settings.drawings_per_shard, len(part))))
-            with DrawingsWriter(out_dir / name, {"dataset": dataset, "stage": "shard", "split": split}) as writer:
+            with DrawingsWriter(out_dir / name, {**head, "split": split}) as writer:
                 for first in range(0, len(shard), settings.drawings_per_group):
                     writer.write(shard.take(np.arange(first, min(first + settings.drawings_per_group, len(shard)))))
             tally.add(shard)
@@ -56,12 +57,9 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams) -> dic
     write_quarantine(out_dir, [])
     return write_manifest(
         out_dir,
-        "shard",
-        dataset,
+        head,
         {"in": before["counts"]["out"], "quarantined": 0},
         tally,
-        settings.model_dump(),
-        before=before,
         files=files,
         data_sha256=hash_of(files),
         test_sha256=hash_of([file for file in files if file["split"] == "test"]),

@@ -21,7 +21,7 @@ from ink import geometry
 from ink.errors import DataError, report_errors
 from ink.formats import Batch, Reader, reader
 from ink.manifest import FILE_NAME as MANIFEST_NAME
-from ink.manifest import Tally, describe, part_files, read_input, write_manifest
+from ink.manifest import Tally, describe, header, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.progress import track
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
@@ -51,12 +51,13 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
     """
     before = read_input(in_dir, "download")
     source = [{"url": before["url"], **entry} for entry in before["files"]]
+    head = header("simplify", dataset, settings.model_dump(), {"source": source})
     tally, skipped, rejected, seen = Tally(), Counter[str](), list[Rejected](), set[str]()
     files: list[dict[str, Any]] = []
     total = 0
     for path in track(part_files(in_dir, before), f"simplify {dataset}"):
         name = f"part-{len(files):05d}.parquet"
-        with DrawingsWriter(out_dir / name, {"dataset": dataset, "stage": "simplify"}) as writer:
+        with DrawingsWriter(out_dir / name, head) as writer:
             rows = 0
             for batch in _read(reader(before["reader"]), path, settings):
                 good, bad = check(batch, path.name, settings.max_points, seen)
@@ -76,17 +77,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
             (out_dir / stale).unlink(missing_ok=True)
         raise
     counts = {"in": total, "quarantined": len(rejected), "skipped": dict(sorted(skipped.items()))}
-    return write_manifest(
-        out_dir,
-        "simplify",
-        dataset,
-        counts,
-        tally,
-        settings.model_dump(),
-        before={"source": source},
-        reasons=reasons(rejected),
-        files=files,
-    )
+    return write_manifest(out_dir, head, counts, tally, reasons=reasons(rejected), files=files)
 
 
 def check(batch: Batch, file: str, max_points: int, seen: set[str]) -> tuple[Drawings, list[Rejected]]:

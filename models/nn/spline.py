@@ -75,3 +75,25 @@ def derivative_matrix(knots: Tensor, times: Tensor) -> Tensor:
     """
     identity = torch.eye(len(knots), dtype=torch.float64, device=knots.device)
     return NaturalCubicSpline(knots.double(), identity).derivative(times.double())
+
+
+def hermite_matrix(knots: Tensor, times: Tensor) -> Tensor:
+    """Return the (Q, 2 T) float64 matrix of the cubic Hermite curve through values and slopes at knots.
+
+    Exact at the knots, fourth order between them.
+
+    Args:
+        knots: (T,) ascending, T >= 2; its product takes T values above T slopes.
+        times: (Q,) at which the curve is wanted.
+    """
+    knots, times = knots.double(), times.double()
+    i = torch.searchsorted(knots, times.contiguous(), right=True).sub(1).clamp(0, len(knots) - 2)
+    h = knots[i + 1] - knots[i]
+    s = (times - knots[i]) / h
+    matrix = times.new_zeros(len(times), 2 * len(knots))
+    rows = torch.arange(len(times), device=times.device)
+    matrix[rows, i] = (1 + 2 * s) * (1 - s) ** 2
+    matrix[rows, i + 1] = s**2 * (3 - 2 * s)
+    matrix[rows, len(knots) + i] = h * s * (1 - s) ** 2
+    matrix[rows, len(knots) + i + 1] = h * s**2 * (s - 1)
+    return matrix

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from ink.errors import DataError
-from ink.manifest import FILE_NAME, Tally, check_counts, describe, part_files, read_input, read_manifest, write_manifest
+from ink.manifest import (
+    FILE_NAME,
+    Tally,
+    check_counts,
+    describe,
+    header,
+    part_files,
+    read_input,
+    read_manifest,
+    write_manifest,
+)
 from ink.quarantine import Rejected, read_quarantine, reasons, refuse_if_too_many, write_quarantine
 from ink.table import Drawings, Ink
 
@@ -26,10 +36,10 @@ def test_a_tally_counts_drawings_and_points_per_split_and_class():
 
 def test_numbers_that_do_not_add_up_are_not_written(tmp_path):
     with pytest.raises(DataError, match="lost count"):
-        write_manifest(tmp_path, "simplify", "q", {"in": 5, "quarantined": 1}, tally(["train"] * 3), {})
+        write_manifest(tmp_path, header("simplify", "q", {}, {}), {"in": 5, "quarantined": 1}, tally(["train"] * 3))
     assert not list(tmp_path.iterdir())
     counts = {"in": 6, "quarantined": 1, "skipped": {"why": 2}}
-    written = write_manifest(tmp_path, "simplify", "q", counts, tally(["train"] * 3), {"a": 1})
+    written = write_manifest(tmp_path, header("simplify", "q", {"a": 1}, {}), counts, tally(["train"] * 3))
     assert read_manifest(tmp_path, "simplify") == written == read_input(tmp_path, "simplify")
 
 
@@ -47,7 +57,9 @@ def test_a_missing_broken_or_foreign_manifest_says_what_to_do(tmp_path):
 def test_counts_and_contents_are_compared(tmp_path):
     (tmp_path / "a").write_bytes(b"1")
     files = [describe(tmp_path, "a", 1)]
-    manifest = write_manifest(tmp_path, "s", "q", {"in": 1, "quarantined": 0}, tally(["train"]), {}, files=files)
+    manifest = write_manifest(
+        tmp_path, header("s", "q", {}, {}), {"in": 1, "quarantined": 0}, tally(["train"]), files=files
+    )
     check_counts(tmp_path, manifest, tally(["train"]))
     with pytest.raises(DataError, match="do not match"):
         check_counts(tmp_path, manifest, tally(["test"]))

@@ -20,7 +20,7 @@ from pipeline.settings import build_model
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 CLASSES = 3
-TINY = {"hidden_size": 8, "latent_size": 5, "points": 12, "size": 32, "channels": [4, 4, 8, 8]}
+TINY = {"hidden_size": 8, "solver_steps": 7, "latent_size": 5, "points": 12, "size": 32, "channels": [4, 4, 8, 8]}
 OPTIONS = {
     "activation": list(ACTIVATIONS),
     "summary": ["last", "max"],
@@ -29,15 +29,6 @@ OPTIONS = {
     "gradient": ["direct", "adjoint"],
     "method": list(METHODS),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny tensors: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny(name: str, seed: int = 0, **changes) -> SketchModel:

@@ -14,18 +14,9 @@ from torch import nn
 from models.nn.activations import ACTIVATIONS
 from models.nn.fused import Network, rk4_network, stage_times
 from models.nn.ode import METHODS, odeint
-from models.nn.spline import NaturalCubicSpline, derivative_matrix
+from models.nn.spline import NaturalCubicSpline, derivative_matrix, hermite_matrix
 
 DOUBLE = torch.float64
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny tensors: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def generator(seed=0):
@@ -294,3 +285,11 @@ def test_wrong_knots_methods_and_gradients_are_refused():
         odeint(Field(), torch.zeros(3), torch.arange(2.0), method="rk5")
     with pytest.raises(ValueError, match="gradient 'exact' is unknown"):
         odeint(Field(), torch.zeros(3), torch.arange(2.0), gradient="exact")
+
+
+def test_the_hermite_matrix_gives_scipys_curve():
+    knots = unequal_times(9)
+    values, slopes_at, times = torch.randn(9, dtype=DOUBLE), torch.randn(9, dtype=DOUBLE), torch.linspace(0, 2, 57)
+    expected = scipy.interpolate.CubicHermiteSpline(knots.numpy(), values.numpy(), slopes_at.numpy())(times.numpy())
+    found = hermite_matrix(knots, times) @ torch.cat([values, slopes_at])
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-12)

@@ -24,17 +24,9 @@ BASE = {
     "time_dependent": True,
     "gradient": "direct",
     "method": "rk4",
+    "solver_steps": 19,
     "pen_weight": 1.0,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny tensors: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(weights=None, **changes):
@@ -75,7 +67,7 @@ def relative(first, second):
 def test_adjoint_gradient_converges_to_the_direct_one_on_the_same_weights(activation, summary):
     differences = []
     for points in (20, 40, 80):
-        changes = {"points": points, "activation": activation, "summary": summary}
+        changes = {"solver_steps": points - 1, "activation": activation, "summary": summary}
         direct = build(**changes)
         adjoint = build(direct, **changes, gradient="adjoint")
         loss, gradients = loss_and_gradients(direct, drawing(points))
@@ -108,11 +100,18 @@ def test_the_general_solver_gives_what_the_fused_one_gives(activation, monkeypat
 @pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4), ("rk4_38", 4)])
 def test_a_decoded_drawing_converges_at_its_methods_order(method, order):
     z = torch.linspace(-1, 1, 10, dtype=torch.float64).reshape(2, 5)
-    model = build(method=method)
     with torch.no_grad():
-        exact = build(model).decode(z, 4001)[:, ::1000]
-        errors = [float((model.decode(z, 4 * n + 1)[:, ::n] - exact).abs().max()) for n in (16, 32)]
+        exact = build(solver_steps=4000).decode(z, 5)
+        errors = [float((build(method=method, solver_steps=n).decode(z, 5) - exact).abs().max()) for n in (64, 128)]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.25), errors
+
+
+@torch.no_grad()
+def test_between_the_solvers_steps_a_decoded_drawing_converges_at_the_fourth_order():
+    z = torch.linspace(-1, 1, 10, dtype=torch.float64).reshape(2, 5)
+    exact = build(solver_steps=3000).decode(z, 1001)
+    errors = [float((build(solver_steps=n).decode(z, 1001) - exact).abs().max()) for n in (64, 128)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.25), errors
 
 
 def right_hand_side(dynamics, state, t, context):
@@ -124,7 +123,7 @@ def right_hand_side(dynamics, state, t, context):
 
 @torch.no_grad()
 def test_decode_solves_the_second_order_equation():
-    model, points = build(), 400
+    model, points = build(solver_steps=399), 400
     z = torch.linspace(-1, 1, 5, dtype=torch.float64)[None]
     velocity = torch.cat([model.start_velocity[None], model.from_latent(z)], -1)[0].numpy()
 
@@ -144,7 +143,7 @@ def test_decode_solves_the_second_order_equation():
 @torch.no_grad()
 @pytest.mark.parametrize("summary", ["last", "max"])
 def test_encode_solves_the_controlled_equation(summary):
-    model, points = build(points=200, summary=summary), 200
+    model, points = build(solver_steps=199, summary=summary), 200
     samples = drawing(points, batch=1)
     times = np.linspace(0, 2.0, points)
     path = CubicSpline(times, np.column_stack([samples[0].numpy(), times]), bc_type="natural")
@@ -159,7 +158,7 @@ def test_encode_solves_the_controlled_equation(summary):
 
 
 def test_a_drawing_is_encoded_alike_at_any_resolution():
-    model = build(points=75)
+    model = build(solver_steps=74)
     with torch.no_grad():
         codes = {points: model.encode(drawing(points)) for points in (30, 75, 600)}
     scale = float(codes[600].std(0).mean())
@@ -169,14 +168,15 @@ def test_a_drawing_is_encoded_alike_at_any_resolution():
 
 @torch.no_grad()
 def test_decoding_at_10_75_and_1000_points_describes_one_curve():
-    model = build(points=75)
+    model = build(points=75, solver_steps=37)
     z = torch.randn(6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     few, normal, many = (model.decode(z, points) for points in (10, 75, 1000))
-    size = float((many[..., :2].amax(1) - many[..., :2].amin(1)).amax())
-    ten = float((few - many[:, ::111]).abs().max()) / size  # 9 intervals, each of 111 of the 999
-    seventy_five = float((normal[:, ::2] - many[:, ::27]).abs().max()) / size  # 37 common times
-    assert seventy_five < 1e-5 and ten < 0.05, (seventy_five, ten)
+    torch.testing.assert_close(few, many[:, ::111], rtol=0, atol=1e-12)  # 9 intervals, each of 111 of the 999
+    torch.testing.assert_close(normal[:, ::2], many[:, ::27], rtol=0, atol=1e-12)  # 37 common times
     assert torch.equal(model.decode(z), normal)
+    finer = build(model, solver_steps=999).decode(z, 1000)
+    size = float((finer[..., :2].amax(1) - finer[..., :2].amin(1)).amax())
+    assert float((many - finer).abs().max()) / size < 1e-4
 
 
 @torch.no_grad()

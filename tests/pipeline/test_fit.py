@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,21 @@ def torch_settings():
     torch.utils.deterministic.fill_uninitialized_memory = filled
     torch.use_deterministic_algorithms(deterministic)
     torch.set_num_threads(threads)
+
+
+def test_training_keeps_its_thread_count_when_kernels_start_a_pool_of_their_own():
+    script = """
+import numpy as np, torch
+from ink.metrics import chamfer
+from ink.table import Ink
+from pipeline.fit import seed_everything
+seed_everything(0, threads=1)
+ink = Ink.from_strokes([[np.random.rand(5, 3)]] * 9)
+chamfer(ink, ink)  # a parallel kernel
+print(torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]
 
 
 def job_at(folder, **changes):

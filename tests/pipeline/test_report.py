@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ink.errors import DataError, InkmillError, ParamsError
-from ink.manifest import Tally, write_manifest
+from ink.manifest import Tally, header, write_manifest
 from ink.metrics import chamfer, huber
 from ink.table import Drawings, Ink, read_drawings, write_drawings
 from pipeline.report import main, run
@@ -108,10 +108,12 @@ def project(tmp_path: Path) -> Path:
     write_drawings(tmp_path / "data/shards/toy/test-00000.parquet", test, {"dataset": "toy"})
     copies = test.with_ink(test.ink, copy=np.arange(24, dtype=np.int16) % 4)
     write_drawings(tmp_path / "data/shards/toy/train-00000.parquet", copies, {"dataset": "toy"})
-    write_manifest(tmp_path / "data/simplified/toy", "simplify", "toy", {"in": 5, "quarantined": 5}, Tally(), {})
+    write_manifest(
+        tmp_path / "data/simplified/toy", header("simplify", "toy", {}, {}), {"in": 5, "quarantined": 5}, Tally()
+    )
     tally = Tally()
     tally.add(test)
-    write_manifest(tmp_path / "data/shards/toy", "shard", "toy", {"in": 24, "quarantined": 0}, tally, {})
+    write_manifest(tmp_path / "data/shards/toy", header("shard", "toy", {}, {}), {"in": 24, "quarantined": 0}, tally)
     (tmp_path / "params.yaml").write_text(
         f"run: {{models: [{', '.join(MODELS)}]}}\ndatasets: {{toy: {{title: {json.dumps('Toy & ' + HOSTILE)}}}}}\n"
     )

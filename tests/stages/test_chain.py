@@ -9,7 +9,7 @@ import pytest
 
 from ink import geometry
 from ink.errors import DataError
-from ink.table import Drawings, Ink, read_drawings
+from ink.table import Drawings, Ink, read_drawings, read_metadata
 from stages import augment, download, normalize, shard, simplify
 from tests.stages.helpers import AUGMENT, SIMPLIFY, balanced, download_params, mirror, record, run_rest, run_simplify
 
@@ -169,3 +169,15 @@ def test_real_quickdraw_through_all_stages_loses_no_drawing(tmp_path):
     assert all(balanced(manifest) for manifest in rest.values())
     labels = {label for split in rest["shard"]["splits"].values() for label in split["classes"]}
     assert labels == set(categories)
+
+
+def test_each_file_says_which_source_and_settings_made_it(chain):
+    root, manifests = chain
+    folders = {"simplify": "simplified", "normalize": "normalized", "augment": "augmented", "shard": "shards"}
+    for stage, folder in folders.items():
+        for entry in manifests[stage]["files"]:
+            said = read_metadata(root / folder / entry["path"])
+            for name in ("schema_version", "dataset", "stage", "params", "source"):
+                assert said[name] == manifests[stage][name], (stage, name)
+    assert set(manifests["shard"]["params"]) == {"simplify", "normalize", "augment", "shard"}
+    assert all(entry["sha256"] and entry["url"] for entry in manifests["shard"]["source"])
