@@ -13,7 +13,7 @@ import numpy as np
 
 from ink.errors import DataError, InkmillError, ParamsError
 from ink.manifest import read_manifest
-from ink.params import dataset_block, read_params, set_values
+from ink.params import dataset_block, read_params, section, set_values
 from ink.quarantine import Rejected, read_quarantine
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any]
     Raises:
         ParamsError: a name or value is wrong; nothing has been run yet.
     """
-    from pipeline.settings import build_model, run_params
+    from pipeline.settings import build_model, fit_params, run_params
 
     before = Path("params.yaml").read_text(encoding="utf-8") if Path("params.yaml").exists() else ""
     try:
@@ -46,7 +46,9 @@ def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any]
             set_values([f"run.datasets={json.dumps([*run.datasets, dataset])}"])
             print(f"params.yaml: added {dataset} to run.datasets")
             params = read_params()
+        _check_stages(params, dataset)
         for model in [JUDGE, *run.models]:
+            fit_params(params, model)
             build_model(params, dataset, model, classes=2)
     except ParamsError:
         if before:
@@ -55,6 +57,17 @@ def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any]
             write_text("params.yaml", before)
         raise
     return params, dataset
+
+
+def _check_stages(params: dict[str, Any], dataset: str) -> None:
+    """Check what the five stages would read."""
+    from stages import augment, download, normalize, shard, simplify
+
+    section(params, "download", download.DownloadParams, dataset)
+    section(params, "simplify", simplify.SimplifyParams, dataset)
+    section(params, "normalize", normalize.NormalizeParams, dataset)
+    section(params, "augment", augment.AugmentParams, dataset)
+    section(params, "shard", shard.ShardParams, dataset)
 
 
 def add_model(model: str) -> None:
