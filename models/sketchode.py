@@ -48,6 +48,8 @@ class SketchODEConfig:
         solver_steps: equal steps over [0, T], of the encoder and of the decoder (paper: points - 1).
         output_gain: factor on the initial weights of the dynamics' last layer. At omega 3 the gradient's norm grew
             past 10^2 and the digits mostly stayed at the mean drawing; omega and this factor were lowered together.
+        start_velocity: of the pen: "constant", the same for all drawings (paper), or read from z ("latent"): an 8 and
+            a 1 do not set out in the same direction.
         pen_weight: weight of the pen's loss against the position's.
     """
 
@@ -64,6 +66,7 @@ class SketchODEConfig:
     method: str
     solver_steps: int
     output_gain: float
+    start_velocity: str
     pen_weight: float
 
     def __post_init__(self) -> None:
@@ -74,6 +77,7 @@ class SketchODEConfig:
         require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
         require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
+        require(self.start_velocity in ("constant", "latent"), "start_velocity must be 'constant' or 'latent'")
         require(self.summary in ("last", "max"), f"summary must be 'last' or 'max', got {self.summary!r}")
         require(self.gradient in ("direct", "adjoint"), f"gradient must be direct or adjoint, got {self.gradient!r}")
         require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
@@ -138,9 +142,10 @@ class SketchODE(SketchModel):
         size = config.hidden_size
         self.cde = Dynamics(size, size * 4, 0, config)  # path: x, y, pen, time
         self.to_latent = nn.Linear(size, config.latent_size)
-        self.from_latent = nn.Linear(config.latent_size, size - 3)  # initial velocity of the hidden part
+        free = size if config.start_velocity == "latent" else size - 3  # without x, y, pen
+        self.from_latent = nn.Linear(config.latent_size, free)  # initial velocity
         self.ode = Dynamics(size, size, config.latent_size, config)
-        self.start_velocity = nn.Parameter(torch.zeros(3))
+        self.start_velocity = nn.Parameter(torch.zeros(size - free))
         self.pen_offset = nn.Parameter(torch.full((), -1.0))
         self._matrices: dict[tuple[str, int, torch.dtype, torch.device], Tensor] = {}
 

@@ -28,6 +28,8 @@ from pipeline.settings import FitParams
 
 Row = dict[str, float]
 
+_OVERFLOWS_IN_A_ROW = 10  # of the gradient, before training is given up
+
 
 @dataclass(frozen=True)
 class Job:
@@ -79,7 +81,7 @@ def train(
         The last state: epoch, step, seconds, history (a row per epoch), notes.
 
     Raises:
-        InkmillError: the loss is not finite.
+        InkmillError: the loss is not finite, or ten gradients in a row are not.
     """
     model.to(job.device)
     optimizer = _optimizer(model, job.fit)
@@ -87,7 +89,8 @@ def train(
     if state is not None and state["fingerprint"] == job.fingerprint:
         state = load_checkpoint(job.checkpoint, model, optimizer)
     else:
-        state = {"fingerprint": job.fingerprint, "epoch": 0, "step": 0, "seconds": 0.0, "history": [], "notes": None}
+        state = {"fingerprint": job.fingerprint, "epoch": 0, "step": 0, "seconds": 0.0, "overflows": 0}
+        state |= {"history": [], "notes": None}
     state["notes"] = on_start(state)
     fixed = None if _augments(model) else model.representation.collate(data.train.ink)
     drawings = data.originals() if fixed is None else data.train
@@ -152,13 +155,17 @@ def _epoch(
         terms["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.fit.clip_norm)
         values = {name: float(value.detach()) for name, value in terms.items()}
-        if not math.isfinite(float(norm) + values["loss"]):
+        overflow = not math.isfinite(float(norm))
+        state["overflows"] = state["overflows"] + 1 if overflow else 0
+        if not math.isfinite(values["loss"]) or state["overflows"] == _OVERFLOWS_IN_A_ROW:
             raise InkmillError(
                 f"{type(model).__name__}: the loss or its gradient is not finite at step {state['step']}; the last "
                 f"epoch is saved in {job.checkpoint}. Lower learning_rate or clip_norm of this model in params.yaml."
             )
-        optimizer.step()
+        if not overflow:  # one batch's gradient may overflow in a stiff field; the weights are none the worse
+            optimizer.step()
         state["step"] += 1
+        sums["overflows"] = sums.get("overflows", 0.0) + overflow
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value
     return {name: value / max(1, len(batches)) for name, value in sums.items()}

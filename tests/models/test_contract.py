@@ -24,6 +24,7 @@ TINY = {"hidden_size": 8, "solver_steps": 7, "latent_size": 5, "points": 12, "si
 OPTIONS = {
     "activation": list(ACTIVATIONS),
     "summary": ["last", "max"],
+    "start_velocity": ["constant", "latent"],
     "time_dependent": [True, False],
     "learn_omega": [True, False],
     "gradient": ["direct", "adjoint"],

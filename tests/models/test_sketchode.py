@@ -25,6 +25,7 @@ BASE = {
     "gradient": "direct",
     "method": "rk4",
     "solver_steps": 19,
+    "start_velocity": "constant",
     "pen_weight": 1.0,
 }
 

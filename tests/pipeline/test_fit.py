@@ -226,6 +226,38 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_keeps_the_last_epoch(d
     assert read_state(tmp_path / "c.safetensors")["epoch"] == 1
 
 
+def with_overflows(model, steps):
+    """Make the gradient, not the loss, overflow at these steps."""
+    loss, count = model.loss, iter(range(10**6))
+
+    def overflowing(batch):
+        terms = loss(batch)
+        if next(count) in steps:
+            zero = (terms["loss"] - terms["loss"].detach()) * 1e30
+            terms["loss"] = terms["loss"] + zero * 1e30
+        return terms
+
+    model.loss = overflowing
+    return model
+
+
+def test_a_step_whose_gradient_overflows_is_left_out_and_counted(data, tmp_path):
+    seen = []
+
+    def watch(notes, row):
+        seen.append(row["train_overflows"])
+
+    model = with_overflows(fresh("sketchode"), {1, 5, 6})
+    state = fit.train(model, data, job_at(tmp_path), lambda state: state["notes"], watch)
+    assert seen == [0.25, 0.5, 0] and state["step"] == RECIPE.steps
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+    before = weights_sha256(fresh("sketchode"))
+    model = with_overflows(fresh("sketchode"), set(range(20)))
+    with pytest.raises(InkmillError, match="not finite at step 9"):
+        fit.train(model, data, job_at(tmp_path / "all"), lambda state: state["notes"], lambda notes, row: None)
+    assert weights_sha256(model) == before
+
+
 def test_one_cosine_is_torchs_cosine():
     recipe = RECIPE.model_copy(update={"cosine_cycles": 1})
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
