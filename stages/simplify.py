@@ -94,8 +94,9 @@ def check(batch: Batch, file: str, max_points: int, seen: set[str]) -> tuple[Dra
         if keys[row] in seen:
             why[row] = "duplicate key"
         seen.add(keys[row])
-    excerpts = batch.excerpts or [""] * len(drawings)
-    bad = [Rejected(file, batch.lines[row], keys[row], why[row], excerpts[row]) for row in np.flatnonzero(why != "")]
+    bad = [
+        Rejected(file, batch.lines[row], keys[row], why[row], batch.excerpt(row)) for row in np.flatnonzero(why != "")
+    ]
     return drawings.take(np.flatnonzero(why == "")), bad
 
 

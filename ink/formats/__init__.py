@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -31,14 +31,14 @@ class Batch:
     Args:
         drawings: what could be read; `split` is "" where the publisher gives none.
         lines: the line or row of each drawing in the file, for the quarantine of those that are refused later.
-        excerpts: the start of what stood there, or empty where the source is not text.
+        excerpt: of a drawing's number here, the start of what stood there; "" where the source is not text.
         rejected: what could not.
         skipped: what was left out on purpose, by reason.
     """
 
     drawings: Drawings
     lines: list[int]
-    excerpts: list[str] = field(default_factory=list)
+    excerpt: Callable[[int], str] = lambda row: ""
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
