@@ -95,7 +95,8 @@ def check(batch: Batch, file: str, max_points: int, seen: set[str]) -> tuple[Dra
             why[row] = "duplicate key"
         seen.add(keys[row])
     bad = [
-        Rejected(file, batch.lines[row], keys[row], why[row], batch.excerpt(row)) for row in np.flatnonzero(why != "")
+        Rejected(file, batch.lines[row], keys[row], why[row], batch.excerpt(row))
+        for row in np.flatnonzero(why != "").tolist()
     ]
     return drawings.take(np.flatnonzero(why == "")), bad
 

@@ -81,7 +81,8 @@ def _plain_ink(found: Scan, rows: np.ndarray) -> Ink:
         t = t - np.repeat(t[point_offsets[:-1]], np.diff(point_offsets))
     else:
         t = np.zeros_like(x)
-    ink = Ink(*(axis.astype(np.float32) for axis in (x, y, t)), stroke_offsets, drawing_offsets)
+    x, y, t = (axis.astype(np.float32) for axis in (x, y, t))
+    ink = Ink(x, y, t, stroke_offsets, drawing_offsets)
     return ink if len(rows) == len(plain) else ink.take(np.searchsorted(plain, rows))
 
 

@@ -153,11 +153,11 @@ class _FusedRK4(torch.autograd.Function):
                 torch.addmm(of_means[i, stage], d1[e], w1, out=grad_inputs[stage])
             torch.sum(grad_inputs, 0, out=grad_y)
         flat1, flat2, flat3 = d1.flatten(0, 1), d2.flatten(0, 1), flat3.flatten(0, 1)
-        node = torch.tensor(_NODE, device=d1.device) + 2 * torch.arange(len(ctx.steps), device=d1.device)[:, None]
+        nodes = torch.tensor(_NODE, device=d1.device) + 2 * torch.arange(len(ctx.steps), device=d1.device)[:, None]
         return (
             grad_y,
             d1.sum(0),
-            evaluated_at[node.flatten()] @ d1.sum(1),
+            evaluated_at[nodes.flatten()] @ d1.sum(1),
             flat1.t() @ inputs[:-1].flatten(0, 1),
             flat2.t() @ s1.flatten(0, 1),
             flat2.sum(0),
