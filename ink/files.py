@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,33 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise InkmillError(f"{path}: writing failed ({error.strerror or error}); nothing was left there.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def working_folder(parent: Path | str) -> Iterator[Path]:
+    """Give an empty temporary folder inside `parent`, gone when the block ends; sweeps those of killed writers.
+
+    Raises:
+        InkmillError: the folder cannot be made or written to.
+    """
+    parent = Path(parent)
+    folder = parent / f"{_TEMPORARY_PREFIX}{os.getpid()}-work"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for stray in parent.glob(f"{_TEMPORARY_PREFIX}*-work"):
+            if not _writer_is_alive(stray):
+                shutil.rmtree(stray, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+    except InkmillError:
+        raise
+    except OSError as error:
+        raise InkmillError(
+            f"{parent}: cannot write here ({error.strerror or error}); expected a folder that this user may write to, "
+            f"with room for a second copy of the data. Nothing was left there."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ink.errors import DataError
 from ink.files import sha256_file, write_json
@@ -25,10 +26,16 @@ class Tally:
 
     def add(self, drawings: Drawings) -> None:
         """Count one batch."""
-        lengths = np.diff(drawings.ink.point_offsets)
-        for split, label, points in zip(drawings.column("split"), drawings.column("label"), lengths, strict=True):
-            self.drawings[split, label] += 1
-            self.points[split, label] += int(points)
+        facts = drawings.facts.select(["split", "label"])
+        facts = facts.append_column("points", pa.array(np.diff(drawings.ink.point_offsets)))
+        for row in facts.group_by(["split", "label"]).aggregate([("points", "count"), ("points", "sum")]).to_pylist():
+            self.drawings[row["split"], row["label"]] += row["points_count"]
+            self.points[row["split"], row["label"]] += row["points_sum"]
+
+    def merge(self, other: Tally) -> None:
+        """Add what another tally counted."""
+        self.drawings += other.drawings
+        self.points += other.points
 
     @property
     def total(self) -> int:

@@ -9,6 +9,7 @@ Legend: N drawings, S strokes, P points.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -263,6 +264,12 @@ class Drawings:
             return cls(Ink.from_strokes([]), FACTS_SCHEMA.empty_table())
         facts = pa.concat_tables([part.facts for part in parts]).unify_dictionaries().combine_chunks()
         return cls(Ink.concat([part.ink for part in parts]), facts)
+
+
+def hash64(keys: Iterable[str], prefix: str = "") -> np.ndarray:
+    """Return (N,) uint64 hashes of strings (BLAKE2b of prefix + key), equal on every machine."""
+    digests = b"".join(hashlib.blake2b((prefix + key).encode(), digest_size=8).digest() for key in keys)
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
 def validate(drawings: Drawings) -> np.ndarray:

@@ -8,6 +8,7 @@ valid and test get no copies. A copy that leaves the unit circle is brought back
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from ink.errors import report_errors
 from ink.params import Params, read_params, section
 from ink.table import Drawings, Ink
 from stages.parts import rewrite
+from stages.workers import WorkerParams
 
 
 class AugmentParams(Params):
@@ -32,7 +34,9 @@ class AugmentParams(Params):
     max_segment: float = Field(gt=0)
 
 
-def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed: int) -> dict[str, Any]:
+def run(
+    in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed: int, workers: WorkerParams
+) -> dict[str, Any]:
     """Write each part's originals, then its copies; return the manifest.
 
     Raises:
@@ -45,8 +49,13 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: AugmentParams, seed
         "augment",
         "normalize",
         {**settings.model_dump(), "seed": seed},
-        lambda drawings: [drawings, *copies(drawings, settings, seed)],
+        partial(_with_copies, settings, seed),
+        workers,
     )
+
+
+def _with_copies(settings: AugmentParams, seed: int, drawings: Drawings) -> list[Drawings]:
+    return [drawings, *copies(drawings, settings, seed)]
 
 
 def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawings]:
@@ -86,7 +95,8 @@ def main() -> None:
         dataset, in_dir, out_dir = sys.argv[1:]
         params = read_params()
         settings = section(params, "augment", AugmentParams, dataset)
-        run(Path(in_dir), Path(out_dir), dataset, settings, int(params["run"]["seed"]))
+        workers = section(params, "workers", WorkerParams)
+        run(Path(in_dir), Path(out_dir), dataset, settings, int(params["run"]["seed"]), workers)
 
 
 if __name__ == "__main__":

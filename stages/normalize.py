@@ -8,6 +8,7 @@ are uniform along the path; `source` keeps the recorded clock.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from ink.errors import report_errors
 from ink.params import Params, read_params, section
 from ink.table import Drawings, Ink
 from stages.parts import rewrite
+from stages.workers import WorkerParams
 
 
 class NormalizeParams(Params):
@@ -27,7 +29,7 @@ class NormalizeParams(Params):
     clock: Literal["arc_length", "source"]
 
 
-def run(in_dir: Path, out_dir: Path, dataset: str, settings: NormalizeParams) -> dict[str, Any]:
+def run(in_dir: Path, out_dir: Path, dataset: str, settings: NormalizeParams, workers: WorkerParams) -> dict[str, Any]:
     """Normalise every part; return the manifest.
 
     Raises:
@@ -40,8 +42,13 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: NormalizeParams) ->
         "normalize",
         "simplify",
         settings.model_dump(),
-        lambda drawings: [normalize(drawings, settings)],
+        partial(_normalized, settings),
+        workers,
     )
+
+
+def _normalized(settings: NormalizeParams, drawings: Drawings) -> list[Drawings]:
+    return [normalize(drawings, settings)]
 
 
 def normalize(drawings: Drawings, settings: NormalizeParams) -> Drawings:
@@ -63,7 +70,9 @@ def main() -> None:
     """`python -m stages.normalize DATASET IN_DIR OUT_DIR`."""
     with report_errors():
         dataset, in_dir, out_dir = sys.argv[1:]
-        run(Path(in_dir), Path(out_dir), dataset, section(read_params(), "normalize", NormalizeParams, dataset))
+        params = read_params()
+        settings = section(params, "normalize", NormalizeParams, dataset)
+        run(Path(in_dir), Path(out_dir), dataset, settings, section(params, "workers", WorkerParams))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ simplification; one-point strokes stay. What the game did not recognise is skipp
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +19,13 @@ from pydantic import Field
 
 from ink import geometry
 from ink.errors import DataError, report_errors
-from ink.formats import Batch, Reader, reader
+from ink.formats import Batch, reader
 from ink.manifest import FILE_NAME as MANIFEST_NAME
 from ink.manifest import Tally, describe, header, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
-from ink.progress import track
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
-from ink.table import Drawings, DrawingsWriter, validate
+from ink.table import Drawings, DrawingsWriter, hash64, validate
+from stages.workers import WorkerParams, run_tasks
 
 _SIDE = 255.0  # canvas of the Quick, Draw! recipe
 
@@ -41,10 +41,43 @@ class SimplifyParams(Params):
     valid_fraction: float = Field(ge=0, lt=1)
     test_fraction: float = Field(ge=0, lt=1)
     split_salt: str
+    megabytes_per_part: float = Field(gt=0)
 
 
-def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> dict[str, Any]:
-    """Write one Parquet part per source file, the quarantine and the manifest; return the manifest.
+@dataclass(frozen=True)
+class Task:
+    """One part to write: a source file, or a piece of one.
+
+    Args:
+        source: the file; reader: its format; span: bytes [start, end) of it, None for all.
+        part: the Parquet file to write; head: what it says of its making; settings: of the stage.
+        taken: hashes of keys that earlier parts hold.
+    """
+
+    source: Path
+    reader: str
+    span: tuple[int, int] | None
+    part: Path
+    head: dict[str, Any]
+    settings: SimplifyParams
+    taken: frozenset[int] = frozenset()
+
+
+@dataclass
+class Done:
+    """What became of a task: the part's entry in the manifest, counts, and hashes of its keys."""
+
+    entry: dict[str, Any] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    skipped: Counter[str] = field(default_factory=Counter)
+    rejected: list[Rejected] = field(default_factory=list)
+    total: int = 0
+    n_lines: int = 0
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+
+
+def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams, workers: WorkerParams) -> dict[str, Any]:
+    """Write one Parquet part per source file or piece of one, the quarantine and the manifest; return the manifest.
 
     Raises:
         DataError: a source file changed since its download, or too many drawings were refused.
@@ -52,36 +85,80 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
     before = read_input(in_dir, "download")
     source = [{"url": before["url"], **entry} for entry in before["files"]]
     head = header("simplify", dataset, settings.model_dump(), {"source": source})
-    tally, skipped, rejected, seen = Tally(), Counter[str](), list[Rejected](), set[str]()
-    files: list[dict[str, Any]] = []
-    total = 0
-    for path in track(part_files(in_dir, before), f"simplify {dataset}"):
-        name = f"part-{len(files):05d}.parquet"
-        with DrawingsWriter(out_dir / name, head) as writer:
-            rows = 0
-            for batch in _read(reader(before["reader"]), path, settings):
-                good, bad = check(batch, path.name, settings.max_points, seen)
-                simple = simplify(good, settings)
-                writer.write(simple)
-                tally.add(simple)
-                rows += len(simple)
-                rejected += [*batch.rejected, *bad]
-                skipped += batch.skipped
-                total += len(batch.drawings) + len(batch.rejected) + batch.skipped.total()
-        files.append(describe(out_dir, name, rows))
+    tasks = plan(part_files(in_dir, before), before["reader"], out_dir, head, settings)
+    size = sum(entry["bytes"] for entry in before["files"])
+    results = list(run_tasks(simplify_part, tasks, f"simplify {dataset}", workers, size))
+    _settle_duplicates(tasks, results)
+    rejected = _rejected(tasks, results)
+    total = sum(done.total for done in results)
     write_quarantine(out_dir, rejected)
     try:
         refuse_if_too_many(rejected, total, settings.max_bad_fraction, out_dir)
     except DataError:
-        for stale in [*(file["path"] for file in files), MANIFEST_NAME]:  # the quarantine alone stays
+        for stale in [*(task.part.name for task in tasks), MANIFEST_NAME]:  # the quarantine alone stays
             (out_dir / stale).unlink(missing_ok=True)
         raise
+    tally, skipped = Tally(), Counter[str]()
+    for done in results:
+        tally.merge(done.tally)
+        skipped += done.skipped
     counts = {"in": total, "quarantined": len(rejected), "skipped": dict(sorted(skipped.items()))}
+    files = [done.entry for done in results]
     return write_manifest(out_dir, head, counts, tally, reasons=reasons(rejected), files=files)
 
 
-def check(batch: Batch, file: str, max_points: int, seen: set[str]) -> tuple[Drawings, list[Rejected]]:
-    """Part good drawings from those that break the table's contract; `seen` collects the keys that were accepted."""
+def plan(
+    sources: list[Path], reader_name: str, out_dir: Path, head: dict[str, Any], settings: SimplifyParams
+) -> list[Task]:
+    """Return the parts to write: one a file, or one a piece where the format can be read from the middle."""
+    piece = max(1, int(settings.megabytes_per_part * 2**20))
+    tasks: list[Task] = []
+    for source in sources:
+        size = source.stat().st_size
+        pieces = -(-size // piece) if getattr(reader(reader_name), "SPLITTABLE", False) else 1
+        for number in range(max(1, pieces)):
+            span = (number * size // pieces, (number + 1) * size // pieces) if pieces > 1 else None
+            part = out_dir / f"part-{len(tasks):05d}.parquet"
+            tasks.append(Task(source, reader_name, span, part, head, settings))
+    return tasks
+
+
+def simplify_part(task: Task) -> Done:
+    """Write one part; return what became of it."""
+    done, seen = Done(), set(task.taken)
+    rows = 0
+    source = reader(task.reader)
+    piece = {"span": task.span} if task.span else {}
+    hashes = []
+    with DrawingsWriter(task.part, task.head) as writer:
+        for batch in source.read(task.source, only_recognized=task.settings.only_recognized, **piece):
+            keys = hash64(batch.drawings.column("key"))
+            good, bad = check(batch, task.source.name, task.settings.max_points, keys, seen)
+            simple = simplify(batch.drawings.take(good), task.settings)
+            writer.write(simple)
+            done.tally.add(simple)
+            rows += len(simple)
+            hashes.append(keys[good])
+            done.rejected += [*batch.rejected, *bad]
+            done.skipped += batch.skipped
+            done.total += len(batch.drawings) + len(batch.rejected) + batch.skipped.total()
+            done.n_lines += batch.n_lines
+    done.entry = describe(task.part.parent, task.part.name, rows)
+    done.keys = np.concatenate(hashes) if hashes else done.keys
+    return done
+
+
+def check(
+    batch: Batch, file: str, max_points: int, hashes: np.ndarray, seen: set[int]
+) -> tuple[np.ndarray, list[Rejected]]:
+    """Return the rows of good drawings, and those that break the table's contract; `seen` collects accepted keys.
+
+    Args:
+        batch: of the source file named `file`.
+        max_points: a drawing with more is refused.
+        hashes: (N,) of the batch's keys.
+        seen: hashes of the keys that are taken.
+    """
     drawings = batch.drawings
     why = validate(drawings)
     lengths = np.diff(drawings.ink.point_offsets)
@@ -89,16 +166,17 @@ def check(batch: Batch, file: str, max_points: int, seen: set[str]) -> tuple[Dra
     sound = np.flatnonzero(why == "")
     box = geometry.bounding_boxes(drawings.ink.take(sound))  # has no answer for a drawing without points
     why[sound[(box[:, 0] == box[:, 2]) & (box[:, 1] == box[:, 3])]] = "no extent: all points are equal"
-    keys = drawings.column("key")
-    for row in np.flatnonzero(why == ""):
-        if keys[row] in seen:
+    for row in np.flatnonzero(why == "").tolist():
+        key = int(hashes[row])
+        if key in seen:
             why[row] = "duplicate key"
-        seen.add(keys[row])
+        seen.add(key)
+    keys = drawings.column("key")
     bad = [
         Rejected(file, batch.lines[row], keys[row], why[row], batch.excerpt(row))
         for row in np.flatnonzero(why != "").tolist()
     ]
-    return drawings.take(np.flatnonzero(why == "")), bad
+    return np.flatnonzero(why == ""), bad
 
 
 def simplify(drawings: Drawings, settings: SimplifyParams) -> Drawings:
@@ -107,31 +185,46 @@ def simplify(drawings: Drawings, settings: SimplifyParams) -> Drawings:
     sides = box[:, 2:] - box[:, :2]
     size = np.hypot(*sides.T) / 2 if settings.unit == "radius" else sides.max(1, initial=0) / _SIDE
     ink = geometry.simplify(drawings.ink, settings.epsilon * size)
-    splits = [
-        split or split_of(key, settings)
-        for split, key in zip(drawings.column("split"), drawings.column("key"), strict=True)
-    ]
-    return drawings.with_ink(ink, split=np.array(splits, dtype=object))
+    given = drawings.column("split")
+    return drawings.with_ink(ink, split=np.where(given != "", given, splits_of(drawings.column("key"), settings)))
 
 
-def split_of(key: str, settings: SimplifyParams) -> str:
-    """Return the split of an original: a hash of (salt, key), so that adding data never moves a drawing."""
-    digest = hashlib.blake2b(f"{settings.split_salt}/{key}".encode(), digest_size=8).digest()
-    position = int.from_bytes(digest) / 2**64
-    if position < settings.test_fraction:
-        return "test"
-    return "valid" if position < settings.test_fraction + settings.valid_fraction else "train"
+def splits_of(keys: np.ndarray, settings: SimplifyParams) -> np.ndarray:
+    """Return the split of originals: a hash of (salt, key), so that adding data never moves a drawing."""
+    position = hash64(keys, f"{settings.split_salt}/") / 2.0**64
+    held_out = np.where(position < settings.test_fraction + settings.valid_fraction, "valid", "train")
+    return np.where(position < settings.test_fraction, "test", held_out).astype(object)
 
 
-def _read(source: Reader, path: Path, settings: SimplifyParams) -> Iterator[Batch]:
-    return source.read(path, only_recognized=settings.only_recognized)
+def _settle_duplicates(tasks: list[Task], results: list[Done]) -> None:
+    """Write the parts anew that hold keys of earlier parts: the first in the order of the sources stays."""
+    hashes = np.concatenate([done.keys for done in results]) if results else np.zeros(0, np.uint64)
+    owner = np.repeat(np.arange(len(results)), [len(done.keys) for done in results])
+    first = np.zeros(len(hashes), bool)
+    first[np.unique(hashes, return_index=True)[1]] = True
+    for part in np.unique(owner[~first]).tolist():
+        taken = frozenset(hashes[~first & (owner == part)].tolist())
+        results[part] = simplify_part(dataclasses.replace(tasks[part], taken=taken))
+
+
+def _rejected(tasks: list[Task], results: list[Done]) -> list[Rejected]:
+    """Return what all parts refused, with line numbers of whole files."""
+    rejected: list[Rejected] = []
+    passed = 0
+    for number, (task, done) in enumerate(zip(tasks, results, strict=True)):
+        passed = passed if number and tasks[number - 1].source == task.source else 0
+        rejected += [dataclasses.replace(row, line=row.line + passed) for row in done.rejected]
+        passed += done.n_lines
+    return rejected
 
 
 def main() -> None:
     """`python -m stages.simplify DATASET IN_DIR OUT_DIR`."""
     with report_errors():
         dataset, in_dir, out_dir = sys.argv[1:]
-        run(Path(in_dir), Path(out_dir), dataset, section(read_params(), "simplify", SimplifyParams, dataset))
+        params = read_params()
+        settings = section(params, "simplify", SimplifyParams, dataset)
+        run(Path(in_dir), Path(out_dir), dataset, settings, section(params, "workers", WorkerParams))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class Batch:
         excerpt: of a drawing's number here, the start of what stood there; "" where the source is not text.
         rejected: what could not.
         skipped: what was left out on purpose, by reason.
+        n_lines: lines of the source that this batch used up, where it was read from the middle.
     """
 
     drawings: Drawings
@@ -41,10 +42,14 @@ class Batch:
     excerpt: Callable[[int], str] = lambda row: ""
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    n_lines: int = 0
 
 
 class Reader(Protocol):
-    """A module of this package."""
+    """A module of this package.
+
+    A format of lines sets `SPLITTABLE = True`; its `read` then takes `span`, bytes [start, end), too.
+    """
 
     def source_files(self, categories: list[str]) -> list[str]:
         """Return the paths of the files under the source's root, in order."""

@@ -66,6 +66,7 @@ def _batch(lines: Lines, path: Path, axes: int, only_recognized: bool) -> Batch:
         lambda row: lines.excerpt(rows[row]),
         [*lines.rejected, *rejected],
         +skipped,
+        len(lines.starts) + len(lines.rejected),
     )
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from stages import augment, download, normalize, shard, simplify
+from stages.workers import WorkerParams
 
 SIMPLIFY = {
     "epsilon": 0.01, "unit": "radius", "only_recognized": True, "max_points": 5000, "max_bad_fraction": 1.0,
-    "valid_fraction": 0.2, "test_fraction": 0.2, "split_salt": "test",
+    "valid_fraction": 0.2, "test_fraction": 0.2, "split_salt": "test", "megabytes_per_part": 64,
 }  # fmt: skip
+ALONE = WorkerParams(count=1, cluster="")
 AUGMENT = {"kind": "perlin", "copies": 2, "sigma": 0.15, "frequency": 1.0, "max_segment": 0.1}
 
 
@@ -46,27 +48,31 @@ def download_params(url: str, categories: list[str], **changes: Any) -> download
     return download.DownloadParams(**(values | changes))
 
 
-def run_simplify(root: Path, records: list[Any], **changes: Any) -> dict[str, Any]:
+def run_simplify(root: Path, records: list[Any], workers: WorkerParams = ALONE, **changes: Any) -> dict[str, Any]:
     """Download and simplify records; the output lies in root/simplified."""
     write_category(root / "source" / "quickdraw", records)
     source = download_params("https://example.invalid", ["cat"], mirror=(root / "source").as_uri())
     download.run(root / "raw", "q", source)
-    return simplify.run(root / "raw", root / "simplified", "q", simplify.SimplifyParams(**(SIMPLIFY | changes)))
+    settings = simplify.SimplifyParams(**(SIMPLIFY | changes))
+    return simplify.run(root / "raw", root / "simplified", "q", settings, workers)
 
 
-def run_rest(root: Path, per_shard: int = 20, per_group: int = 10) -> dict[str, dict[str, Any]]:
+def run_rest(
+    root: Path, per_shard: int = 20, per_group: int = 10, workers: WorkerParams = ALONE
+) -> dict[str, dict[str, Any]]:
     """Run normalize, augment and shard on root/simplified; return their manifests."""
     clock = normalize.NormalizeParams(frame="unit_circle", clock="arc_length")
     return {
-        "normalize": normalize.run(root / "simplified", root / "normalized", "q", clock),
+        "normalize": normalize.run(root / "simplified", root / "normalized", "q", clock, workers),
         "augment": augment.run(
-            root / "normalized", root / "augmented", "q", augment.AugmentParams(**AUGMENT), seed=0
+            root / "normalized", root / "augmented", "q", augment.AugmentParams(**AUGMENT), 0, workers
         ),
         "shard": shard.run(
             root / "augmented",
             root / "shards",
             "q",
             shard.ShardParams(drawings_per_shard=per_shard, drawings_per_group=per_group),
+            workers,
         ),
     }  # fmt: skip
 

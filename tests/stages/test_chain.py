@@ -9,9 +9,20 @@ import pytest
 
 from ink import geometry
 from ink.errors import DataError
-from ink.table import Drawings, Ink, read_drawings, read_metadata
+from ink.manifest import Tally, describe, header, write_manifest
+from ink.table import Drawings, Ink, read_drawings, read_metadata, write_drawings
 from stages import augment, download, normalize, shard, simplify
-from tests.stages.helpers import AUGMENT, SIMPLIFY, balanced, download_params, mirror, record, run_rest, run_simplify
+from tests.stages.helpers import (
+    ALONE,
+    AUGMENT,
+    SIMPLIFY,
+    balanced,
+    download_params,
+    mirror,
+    record,
+    run_rest,
+    run_simplify,
+)
 
 CLOCK = normalize.NormalizeParams(frame="unit_circle", clock="arc_length")
 
@@ -63,13 +74,19 @@ def test_splits_are_disjoint_and_only_train_has_copies(chain):
     assert set(shards(root, "test").column("copy")) == set(shards(root, "valid").column("copy")) == {0}
 
 
-def test_shared_originals_are_refused():
+def test_shared_originals_are_refused(tmp_path):
     ink = Ink.from_strokes([[np.array([[0, 0, 0], [1, 1, 1]])]] * 2)
-    drawings = Drawings.build(ink, ["a", "b"], ["", ""], split=["train", "test"]).with_ink(
-        ink, parent=np.array(["a", "a"])
-    )
-    with pytest.raises(DataError, match="'a'"):
-        shard.check_splits(drawings)
+    drawings = Drawings.build(ink, ["a", "b"], ["", ""], split=["train", "test"])
+    drawings = drawings.with_ink(ink, parent=np.array(["a", "a"]))
+    head, tally = header("augment", "q", {}, {}), Tally()
+    write_drawings(tmp_path / "part-00000.parquet", drawings, head)
+    tally.add(drawings)
+    files = [describe(tmp_path, "part-00000.parquet", 2)]
+    write_manifest(tmp_path, head, {"in": 2, "quarantined": 0}, tally, files=files)
+    settings = shard.ShardParams(drawings_per_shard=10, drawings_per_group=10)
+    with pytest.raises(DataError, match="1 originals are in train and in another split"):
+        shard.run(tmp_path, tmp_path / "out", "q", settings, ALONE)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_everything_is_in_the_unit_circle_on_an_arc_length_clock(chain):
@@ -146,7 +163,7 @@ def test_a_stage_refuses_input_that_is_not_what_its_manifest_says(tmp_path, faul
         (tmp_path / "simplified" / "part-00000.parquet").write_bytes(b"PAR1")
     path.write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="simplif"):
-        normalize.run(tmp_path / "simplified", tmp_path / "normalized", "q", CLOCK)
+        normalize.run(tmp_path / "simplified", tmp_path / "normalized", "q", CLOCK, ALONE)
     assert not (tmp_path / "normalized" / "manifest.json").exists()
 
 
@@ -160,7 +177,7 @@ def test_real_quickdraw_through_all_stages_loses_no_drawing(tmp_path):
     unrecognised = sum(not json.loads(line)["recognized"] for line in lines)
     download.run(tmp_path / "raw", "q", download_params(source.as_uri(), categories))
     settings = simplify.SimplifyParams(**(SIMPLIFY | {"max_points": 100_000}))
-    first = simplify.run(tmp_path / "raw", tmp_path / "simplified", "q", settings)
+    first = simplify.run(tmp_path / "raw", tmp_path / "simplified", "q", settings, ALONE)
     assert first["counts"] == {
         "in": len(lines), "out": len(lines) - unrecognised, "quarantined": 0,
         "skipped": {"not recognised by the game": unrecognised},

@@ -14,7 +14,7 @@ from ink.errors import DataError
 from ink.quarantine import FILE_NAME, SCHEMA, read_quarantine
 from ink.table import read_drawings
 from stages import download, simplify
-from tests.stages.helpers import SIMPLIFY, balanced, download_params, record, run_simplify
+from tests.stages.helpers import ALONE, SIMPLIFY, balanced, download_params, record, run_simplify
 
 GOOD = [record(key) for key in range(8)]
 TEXT = json.dumps(record(99))
@@ -142,7 +142,7 @@ def mnist(root, images, labels, part="train"):
     (source / f"{part}-images-idx3-ubyte.gz").write_bytes(images)
     (source / f"{part}-labels-idx1-ubyte.gz").write_bytes(labels)
     download.run(root / "raw", "m", download_params(source.as_uri(), [part], reader="mnist_idx"))
-    return simplify.run(root / "raw", root / "simplified", "m", simplify.SimplifyParams(**SIMPLIFY))
+    return simplify.run(root / "raw", root / "simplified", "m", simplify.SimplifyParams(**SIMPLIFY), ALONE)
 
 
 def test_mnist_is_vectorised_and_a_blank_raster_is_quarantined(tmp_path):

@@ -1,0 +1,116 @@
+"""Where the parts of a stage are worked on: here, in processes of this machine, or on a Dask cluster.
+
+The function, its tasks and the order of the results are the same in all three, and so are the bytes written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from ink.errors import InkmillError
+from ink.params import Params
+from ink.progress import track
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_WORTH_PROCESSES = 16 << 20  # bytes of input; starting a process costs some seconds
+_PATIENCE = "20s"  # with a scheduler
+_PARENT_DEATH = 1  # PR_SET_PDEATHSIG
+
+
+class WorkerParams(Params):
+    """Section `workers`: how fast the data stages run, never what they write."""
+
+    count: int = Field(ge=0)
+    cluster: str
+
+
+def run_tasks(
+    function: Callable[[T], R], tasks: Sequence[T], title: str, settings: WorkerParams, input_bytes: int
+) -> Iterator[R]:
+    """Yield `function(task)` for each task, in their order, behind a progress bar.
+
+    Args:
+        function: of a module, so that other processes find it.
+        tasks: what it gets, one at a time; small (paths and settings, no drawings).
+        title: of the progress bar.
+        settings: how many processes, or which cluster.
+        input_bytes: what the tasks read in all; little is not worth a process.
+
+    Raises:
+        InkmillError: a worker died, the cluster cannot be reached, or a task raised one.
+    """
+    count = min(settings.count or os.cpu_count() or 1, len(tasks))
+    if settings.cluster:
+        results = _on_cluster(function, tasks, settings.cluster)
+    elif count > 1 and input_bytes > _WORTH_PROCESSES:
+        results = _in_processes(function, tasks, count)
+    else:
+        results = map(function, tasks)
+    yield from track(results, title, total=len(tasks))
+
+
+def _in_processes(function: Callable[[T], R], tasks: Sequence[T], count: int) -> Iterator[R]:
+    # spawned, not forked: a forked child inherits an OpenMP pool without its threads
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
+        try:
+            yield from _in_order(lambda task: pool.submit(function, task), tasks, 2 * count)
+        except BrokenProcessPool as error:
+            raise InkmillError(
+                "a worker process of this stage died, perhaps for want of memory; run the same command again, with a "
+                "smaller workers.count in params.yaml if it repeats"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_cluster(function: Callable[[T], R], tasks: Sequence[T], address: str) -> Iterator[R]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InkmillError(
+            "workers.cluster is set, but Dask is not installed; install it with `pip install 'inkmill[cluster]'`"
+        ) from error
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except OSError as error:
+        raise InkmillError(
+            f"workers.cluster: no Dask scheduler answers at {address} ({error}); expected an address like "
+            f"tcp://host:8786 of a cluster that sees this folder under the same path, or '' for this machine"
+        ) from error
+    with client:
+        running = 4 * max(1, sum(client.nthreads().values()))
+        yield from _in_order(lambda task: client.submit(function, task, pure=False, retries=2), tasks, running)
+
+
+def _in_order(submit: Callable[[T], Any], tasks: Sequence[T], ahead: int) -> Iterator[Any]:
+    """Yield results in the order of the tasks, with a bounded number of them under way."""
+    under_way: deque[Future[Any]] = deque()
+    for task in tasks:
+        under_way.append(submit(task))
+        if len(under_way) >= ahead:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def _start_worker() -> None:
+    """One thread a process, and no process outlives its stage, even one that was killed."""
+    import numba
+
+    numba.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
