@@ -27,6 +27,7 @@ from ink.progress import track
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
 from ink.table import Drawings, DrawingsWriter, validate
 
+_PROVENANCE = ("path", "bytes", "sha256")  # what is the same from every mirror
 _SIDE = 255.0  # canvas of the Quick, Draw! recipe
 
 
@@ -50,7 +51,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams) -> 
         DataError: a source file changed since its download, or too many drawings were refused.
     """
     before = read_input(in_dir, "download")
-    source = [{"url": before["url"], **entry} for entry in before["files"]]
+    source = [{"url": before["url"], **{key: entry[key] for key in _PROVENANCE}} for entry in before["files"]]
     head = header("simplify", dataset, settings.model_dump(), {"source": source})
     tally, skipped, rejected, seen = Tally(), Counter[str](), list[Rejected](), set[str]()
     files: list[dict[str, Any]] = []
