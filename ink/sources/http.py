@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import cache
 from html.parser import HTMLParser
 
 import httpx
@@ -29,9 +31,8 @@ class HttpSource:
     """Source of http://, https:// and gs:// addresses."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._client = httpx.Client(
-            timeout=timeout_s, follow_redirects=True, headers={"Accept-Encoding": "identity", "User-Agent": "inkmill"}
-        )
+        headers = {"Accept-Encoding": "identity", "User-Agent": "inkmill"}
+        self._client = httpx.Client(timeout=timeout_s, follow_redirects=True, headers=headers, verify=_trust())
 
     def join(self, root: str, name: str) -> str:
         """Return the address of a file under a folder's address."""
@@ -128,6 +129,12 @@ class HttpSource:
             if not following or query.get("continuation-token") == following:
                 return sorted(names)
             query["continuation-token"] = following
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Return the certificates that this machine trusts; reading them takes longer than a small download."""
+    return httpx.create_ssl_context()
 
 
 class _Links(HTMLParser):
