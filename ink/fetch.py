@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -100,8 +100,14 @@ class Partial:
             write_json(self._note, asdict(origin))
         self.path.touch()
 
+    def shorten(self, lines: int) -> None:
+        """Keep no more than the first lines."""
+        os.truncate(self.path, end_of_lines(self.path, lines))
+
     def continue_from(self, file: Path, origin: Origin) -> None:
-        """Start from a copy of a file that holds the origin's first bytes."""
+        """Start from a copy of a file that holds the origin's first bytes, unless more of them are here already."""
+        if self.origin(origin.address) and self.size >= file.stat().st_size:
+            return
         self.begin(origin)
         shutil.copyfile(file, self.path)
 
@@ -145,6 +151,8 @@ def fetch(source: Source, wanted: Wanted, patience: Patience, report: Report, st
 
 def _attempt(source: Source, wanted: Wanted, partial: Partial, report: Report, stopped: Event) -> Fetched:
     origin = partial.origin(wanted.address)
+    if origin and wanted.lines:
+        partial.shorten(wanted.lines)
     have = partial.size
     lines = count_lines(partial.path) if wanted.lines and have else 0
     windows = itertools.chain((_FIRST_WINDOW << n for n in range(4)), itertools.repeat(_LARGEST_WINDOW))
@@ -158,9 +166,11 @@ def _attempt(source: Source, wanted: Wanted, partial: Partial, report: Report, s
             if opened.start == 0:
                 partial.begin(opened.origin)
                 origin, have, lines = opened.origin, 0, 0
-            elif origin is None or opened.start != have or opened.origin.size != origin.size:
+            elif origin is None or opened.start != have or origin.size not in (None, opened.origin.size):
                 partial.discard()
                 raise Transient(f"{wanted.address}: the file changed while it was fetched; try again later")
+            else:  # the validator may be left out of this answer (RFC 9110, 15.3.7); the hashes may be new
+                origin = replace(opened.origin, validator=origin.validator)
             before = have
             with partial.path.open("ab") as file:
                 for chunk in chunks:
@@ -220,14 +230,15 @@ def count_lines(path: Path) -> int:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK), b""))
 
 
-def copy_lines(path: Path, out: Path, lines: int) -> bool:
-    """Copy the first lines of a file; return whether these are all of it."""
-    with path.open("rb") as file, out.open("wb") as written:
+def end_of_lines(path: Path, lines: int) -> int:
+    """Return where the first lines of a file end, in bytes; the file's size where it has fewer."""
+    end = 0
+    with path.open("rb") as file:
         while lines and (chunk := file.read(_CHUNK)):
             piece, found = _first_lines(chunk, lines)
-            written.write(piece)
+            end += len(piece)
             lines -= found
-        return written.tell() == os.fstat(file.fileno()).st_size
+    return end
 
 
 def _first_lines(chunk: bytes, lines: int) -> tuple[bytes, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import urllib.parse
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ink.errors import DownloadError, ParamsError, report_errors
-from ink.fetch import Fetched, Partial, Patience, Wanted, copy_lines, count_lines, fetch, writing
+from ink.fetch import Fetched, Partial, Patience, Wanted, count_lines, end_of_lines, fetch, writing
 from ink.files import TEMPORARY_PREFIX, atomic_path, exclusive, sha256_file, write_json
 from ink.formats import digits, reader
 from ink.params import Params, dataset_block, read_params, section
@@ -108,7 +109,7 @@ def file_names(settings: DownloadParams, source: Source) -> list[str]:
     categories = settings.categories
     if categories == "all":
         categories = _all_categories(settings, source)
-    return [check_name(name) for name in files(categories)]
+    return [check_name(name) for name in dict.fromkeys(files(categories))]
 
 
 def _all_categories(settings: DownloadParams, source: Source) -> list[str]:
@@ -208,13 +209,13 @@ def _here(path: Path, known: dict[str, Any] | None, wanted: str | None) -> Fetch
 
 def _cut(path: Path, here: Fetched, lines: int) -> Fetched:
     """Shorten a file that is here to its first lines, if it has more."""
-    if count_lines(path) < lines:
+    end = end_of_lines(path, lines)
+    if count_lines(path) < lines or (end == here.bytes and here.lines is None):
         return here
     with atomic_path(path) as temporary:
-        whole = copy_lines(path, temporary, lines) and here.lines is None
-    return Fetched(
-        path.stat().st_size, sha256_file(path), here.validator, None if whole else lines, here.whole_bytes or here.bytes
-    )
+        shutil.copyfile(path, temporary)
+        os.truncate(temporary, end)
+    return Fetched(end, sha256_file(path), here.validator, lines, here.whole_bytes or here.bytes)
 
 
 def _entry(name: str, address: str, fetched: Fetched) -> dict[str, Any]:

@@ -66,6 +66,32 @@ def test_a_larger_sample_fetches_what_is_missing_and_a_smaller_one_nothing(serve
     )
 
 
+def test_what_a_broken_run_left_serves_a_run_that_asks_for_more_or_less(server, tmp_path):
+    body = server.files["/full/raw/cat.ndjson"]
+    server.headers = google_hash(body)
+
+    def broken(n, after):
+        server.script = [after, (404, {})]
+        with pytest.raises(DownloadError):
+            download.run(tmp_path, "q", download_params(server.root, ["cat"], sample=n))
+
+    def run(n):
+        server.asked.clear()
+        download.run(tmp_path, "q", download_params(server.root, ["cat", "cat"], sample=n))
+        assert content(tmp_path) == {"full/raw/cat.ndjson": b"".join(LINES["cat"][: n or None])}
+        return [asked.split("-")[0] for asked in server.asked_ranges]
+
+    broken(0, 3000)
+    assert run(5) == [], "the half of the whole file held the sample"
+    broken(0, 2000)
+    assert run(0) == [f"bytes={sum(map(len, LINES['cat'][:5])) + 2000}"], "the longer of file and unfinished file"
+    run(5)
+    server.headers = google_hash(body, md5="AAAAAAAAAAAAAAAAAAAAAA==")
+    with pytest.raises(DownloadError, match="md5"):
+        run(0)
+    assert content(tmp_path) == {"full/raw/cat.ndjson": b"".join(LINES["cat"][:5])}
+
+
 def test_a_sample_goes_through_the_next_stage_and_the_mirror_does_not_show_there(server, tmp_path):
     write_category(tmp_path / "mirror" / "quickdraw", [record(n) for n in range(40)])
     as_file = download_params(server.root, ["cat"], sample=10, mirror=str(tmp_path / "mirror"))
