@@ -17,7 +17,7 @@ from typing import Any
 
 from ink.errors import InkmillError
 
-_TEMPORARY_PREFIX = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
 
 
 @contextmanager
@@ -34,10 +34,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         InkmillError: the folder cannot be made or written to.
     """
     path = Path(path)
-    temporary = path.parent / f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}"
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stray in path.parent.glob(f"{_TEMPORARY_PREFIX}*-{path.name}"):
+        for stray in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}"):
             if not _writer_is_alive(stray):
                 stray.unlink(missing_ok=True)
         temporary.touch()
@@ -48,10 +48,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        _fsync_folder(path.parent)
+        publish(temporary, path)
     except InkmillError:
         raise  # a DownloadError is an OSError too, but it is about the source, not about this file
     except OSError as error:
@@ -68,10 +65,10 @@ def working_folder(parent: Path | str) -> Iterator[Path]:
         InkmillError: the folder cannot be made or written to.
     """
     parent = Path(parent)
-    folder = parent / f"{_TEMPORARY_PREFIX}{os.getpid()}-work"
+    folder = parent / f"{TEMPORARY_PREFIX}{os.getpid()}-work"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for stray in parent.glob(f"{_TEMPORARY_PREFIX}*-work"):
+        for stray in parent.glob(f"{TEMPORARY_PREFIX}*-work"):
             if not _writer_is_alive(stray):
                 shutil.rmtree(stray, ignore_errors=True)
         folder.mkdir()
@@ -85,6 +82,45 @@ def working_folder(parent: Path | str) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Make a finished file durable and give it its final name.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(path)
+    _fsync_folder(path.parent)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; a process that ends, however it ends, lets go of it.
+
+    Raises:
+        InkmillError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on every system
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InkmillError(
+                f"{folder}: another process is writing here; wait until it is done, or stop it"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -110,7 +146,7 @@ def sha256_file(path: Path | str) -> str:
 
 def _writer_is_alive(temporary: Path) -> bool:
     """Tell whether the process that is named in a temporary file's name still runs."""
-    pid = temporary.name.removeprefix(_TEMPORARY_PREFIX).split("-", 1)[0]
+    pid = temporary.name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
     if not pid.isdigit() or int(pid) == os.getpid():
         return False
     try:

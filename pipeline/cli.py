@@ -112,14 +112,21 @@ def draw(
         typer.echo(str(out))
 
 
-@app.command()
+data_app = typer.Typer(invoke_without_command=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.callback()
 def data(
+    context: typer.Context,
     dataset: Dataset = None,
     sheet: Annotated[
         Path | None, typer.Option(help="contact sheet to write; reports/<dataset>/data.png unless given")
     ] = None,
 ) -> None:
     """Summarise the data, list what was refused, draw a contact sheet. Example: inkmill data --dataset quickdraw"""
+    if context.invoked_subcommand:
+        return
     with _ready() as commands:
         _, dataset = commands.prepare(dataset, [])
         rows, refused = commands.data_summary(dataset)
@@ -132,6 +139,21 @@ def data(
         sheet = sheet or Path("reports", dataset, "data.png")
         commands.contact_sheet(dataset, sheet)
         typer.echo(str(sheet))
+
+
+@data_app.command("sources")
+def data_sources(as_json: AsJson = False) -> None:
+    """List the datasets of params.yaml: licence, address, size, what is here. Example: inkmill data sources"""
+    with _ready():
+        from ink.params import read_params
+        from pipeline.sources import rows as sources
+
+        rows = sources(read_params())
+        if as_json:
+            _print_rows(rows, True)
+        else:
+            columns = list(rows[0]) if rows else []
+            _grid(columns, [list(row.values()) for row in rows], "Datasets of params.yaml", numbers=False)
 
 
 @app.command()
@@ -188,13 +210,13 @@ def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     _grid([heading for _, heading, _ in columns], cells, title)
 
 
-def _grid(columns: list[str], rows: list[list[str]], title: str) -> None:
+def _grid(columns: list[str], rows: list[list[str]], title: str, numbers: bool = True) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(column, justify="right" if index and numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console()

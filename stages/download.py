@@ -1,83 +1,91 @@
 """Stage 1: fetch a dataset's source files (`python -m stages.download DATASET OUT_DIR`).
 
-Reads the upstream address or a mirror (file://, http(s)://, s3://, or a plain folder); writes the files
-under the reader's names and `manifest.json` with their sizes and sha256. A file appears under its name
-only when it is whole and is what the server says it is.
+Reads the upstream address or a mirror (file://, http(s)://, s3://, gs://, or a plain folder); writes the files
+under the reader's names and `manifest.json` with address, licence, size, sha256 and validator of each. A file
+appears under its name only when it is whole and is what the server says it is; `ink.fetch` says how.
+
+What an earlier run fetched from the same address is kept by its sha256; a killed run's finished files are known
+from `.tmp-journal`. `sample: n` keeps the first n lines of a line format; another n fetches or cuts the difference.
 """
 
 from __future__ import annotations
 
-import base64
-import difflib
-import hashlib
 import json
 import os
+import shutil
 import sys
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, Literal
 
 from pydantic import Field
 
-from ink.errors import DownloadError, report_errors
-from ink.files import atomic_path, sha256_file, write_json
+from ink.errors import DownloadError, ParamsError, report_errors
+from ink.fetch import Fetched, Partial, Patience, Wanted, count_lines, end_of_lines, fetch, writing
+from ink.files import TEMPORARY_PREFIX, atomic_path, exclusive, sha256_file, write_json
 from ink.formats import digits, reader
-from ink.params import Params, read_params, section
-from ink.progress import track
+from ink.params import Params, dataset_block, read_params, section
+from ink.progress import Transfers, transfers
+from ink.sources import MIRROR_VARIABLE, Origin, Source, check_name, source_of
 
-MIRROR_VARIABLE = "INKMILL_MIRROR"
-_CHUNK = 1 << 20
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+MANIFEST = "manifest.json"
+LINE_FORMATS = (".ndjson", ".jsonl")
+_JOURNAL = f"{TEMPORARY_PREFIX}journal"
+_NOTHING_SAID = {"validator": None, "lines": None, "whole_bytes": None}  # entries of before these were recorded
 
 
 class DownloadParams(Params):
     """Section `download` with a dataset's source."""
 
     mirror: str
-    attempts: int = Field(ge=1)
+    attempts: int = Field(ge=1)  # in a row that bring nothing new
+    delay_s: float = Field(ge=0)  # before the second; doubles
+    longest_delay_s: float = Field(ge=0)
     timeout_s: float = Field(gt=0)
     workers: int = Field(ge=1)
+    sample: int = Field(ge=0)  # drawings per category of a line format; 0 is all
     reader: str
     url: str
     mirror_folder: str
-    categories: list[str]
+    categories: list[str] | Literal["all"]
+    categories_url: str = ""  # the publisher's list, one a line; "": what lies under url
     sha256: dict[str, str]
 
 
-class _Transient(DownloadError):
-    """A failure that may pass: worth another try."""
-
-
-def run(out_dir: Path, dataset: str, settings: DownloadParams) -> dict[str, Any]:
+def run(out_dir: Path, dataset: str, settings: DownloadParams, licence: str = "") -> dict[str, Any]:
     """Fetch what is missing or changed; return the manifest.
 
     Raises:
         DownloadError: a file cannot be had, or is not what was published; files that came whole stay.
+        InkmillError: this folder cannot be written to, or the disk is full; what came stays.
     """
-    names = reader(settings.reader).source_files(settings.categories)
-    known = _known(out_dir, settings)
-    if settings.reader == "digits":
-        with atomic_path(out_dir / digits.FILE) as temporary:
-            digits.export(temporary)
-    else:
-        root = source_root(settings)
-        with ThreadPoolExecutor(settings.workers) as pool:
-            work = [
-                pool.submit(_fetch_unless_there, root, name, out_dir / name, settings, known.get(name))
-                for name in names
-            ]
-            for done in track(work, f"download {dataset}"):
-                done.result()
-    source = settings.url or f"package:{settings.reader}"
-    files = [
-        {"path": name, "bytes": (out_dir / name).stat().st_size, "sha256": sha256_file(out_dir / name)}
-        for name in names
-    ]
-    manifest = {"dataset": dataset, "stage": "download", "url": source, "reader": settings.reader, "files": files}
-    write_json(out_dir / "manifest.json", manifest)
+    with writing(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with exclusive(out_dir):
+            earlier = list(_earlier(out_dir))
+            same = (settings.url, settings.reader)
+            known = {entry["path"]: entry for *source, entry in earlier if tuple(source) == same}
+            if settings.reader == "digits":
+                with atomic_path(out_dir / digits.FILE) as temporary:
+                    digits.export(temporary)
+                files = [_whole_entry(out_dir, digits.FILE, f"package:{settings.reader}")]
+            else:
+                files = _fetch_all(out_dir, dataset, settings, known)
+            manifest = {
+                "dataset": dataset,
+                "stage": "download",
+                "url": settings.url or f"package:{settings.reader}",
+                "licence": licence,
+                "reader": settings.reader,
+                "sample": settings.sample,
+                "files": files,
+            }
+            write_json(out_dir / MANIFEST, manifest)
+            _sweep(out_dir, {entry["path"] for *_, entry in earlier} - {entry["path"] for entry in files})
     return manifest
 
 
@@ -91,147 +99,175 @@ def source_root(settings: DownloadParams) -> str:
     return f"{mirror.rstrip('/')}/{settings.mirror_folder}".rstrip("/")
 
 
-def _known(out_dir: Path, settings: DownloadParams) -> dict[str, str]:
-    """Return {path: sha256} of what an earlier run fetched from the same address, by its manifest."""
-    try:
-        before = json.loads((out_dir / "manifest.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    same = (before.get("url"), before.get("reader")) == (settings.url, settings.reader)
-    return {entry["path"]: entry["sha256"] for entry in before["files"]} if same else {}
+def file_names(settings: DownloadParams, source: Source) -> list[str]:
+    """Return the paths of the dataset's files under its root; `categories: all` asks for the list of them.
+
+    Raises:
+        DownloadError: the list cannot be had, or a name leads out of the folder.
+    """
+    files = reader(settings.reader).source_files
+    categories = settings.categories
+    if categories == "all":
+        categories = _all_categories(settings, source)
+    return [check_name(name) for name in dict.fromkeys(files(categories))]
 
 
-def _fetch_unless_there(root: str, name: str, path: Path, settings: DownloadParams, known: str | None) -> None:
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+def _all_categories(settings: DownloadParams, source: Source) -> list[str]:
+    """Return the publisher's list of categories; of a mirror, what is there."""
+    mark = "{category}"
+    pattern = next((name for name in reader(settings.reader).source_files([mark]) if mark in name), None)
+    if pattern is None:
+        return []  # the format has no categories
+    before, _, after = pattern.partition(mark)
+    root = source_root(settings)
+    if settings.categories_url and root == settings.url.rstrip("/"):
+        from ink.sources.http import HttpSource
 
+        with closing(HttpSource(settings.timeout_s)) as http:
+            found = [line.strip() for line in http.lines(settings.categories_url) if line.strip()]
+        if any("<" in name or "/" in name for name in found):
+            raise DownloadError(f"{settings.categories_url}: expected one category a line, got something else")
+        place = settings.categories_url
+    else:
+        folder, _, start = before.rpartition("/")
+        place = f"{(source.join(root, folder) if folder else root).rstrip('/')}/"
+        names = source.names(place)
+        found = [
+            name[len(start) : len(name) - len(after)]
+            for name in names
+            if name.startswith(start) and name.endswith(after) and not name.startswith(".")
+        ]
+    if not found:
+        raise DownloadError(f"{place}: no file here is named like {pattern}; check the address, or name the categories")
+    return sorted(set(found))
+
+
+def _fetch_all(
+    out_dir: Path, dataset: str, settings: DownloadParams, known: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Fetch the files, several at once; return their entries. The first failure stops the others."""
+    root = source_root(settings)
+    stopped = Event()
+    with closing(source_of(root, settings.timeout_s)) as source:
+        names = file_names(settings, source)
+        entries: dict[str, dict[str, Any]] = {}
+        with (
+            transfers(f"download {dataset}", len(names)) as bar,
+            ThreadPoolExecutor(settings.workers) as pool,
+        ):
+            work = {
+                pool.submit(_bring, source, root, name, out_dir, settings, known.get(name), bar, stopped): name
+                for name in names
+            }
+            try:
+                for done in as_completed(work):
+                    entries[work[done]] = entry = done.result()
+                    with (out_dir / _JOURNAL).open("a", encoding="utf-8") as journal:
+                        line = json.dumps({"url": settings.url, "reader": settings.reader, **entry})
+                        journal.write(f"\n{line}")  # the newline first: the line before may be torn
+                    bar.finish()
+            finally:
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+    return [entries[name] for name in names]
+
+
+def _bring(
+    source: Source, root: str, name: str, out_dir: Path, settings: DownloadParams,
+    known: dict[str, Any] | None, bar: Transfers, stopped: Event,
+) -> dict[str, Any]:  # fmt: skip
+    """Keep, cut, lengthen or fetch one file; return its entry."""
+    path, address = out_dir / name, source.join(root, name)
+    published = f"{settings.url.rstrip('/')}/{urllib.parse.quote(name)}"
+    lines = settings.sample if path.suffix in LINE_FORMATS else 0
     wanted = settings.sha256.get(name) or settings.sha256.get(path.stem)
-    expected = wanted or known
-    if expected and path.exists() and sha256_file(path) == expected:
-        return
-    address = f"{root}/{urllib.parse.quote(name) if not root.startswith('s3://') else name}"
-    retrying = Retrying(
-        stop=stop_after_attempt(settings.attempts),
-        wait=wait_exponential_jitter(multiplier=0.5, max=30),
-        retry=retry_if_exception_type(_Transient),
-        reraise=True,
-    )
-    retrying(_fetch, address, path, settings.timeout_s, wanted)
+    here = _here(path, known, wanted)
+    if here and here.lines is not None and not 0 < lines <= here.lines:  # a sample that is too short
+        if here.validator:
+            Partial(path).continue_from(path, Origin(address, here.validator, here.whole_bytes))
+        here = None
+    if here:
+        if lines and here.lines != lines:
+            here = _cut(path, here, lines)
+        bar.report(name, here.bytes, here.bytes)
+    else:
+        patience = Patience(settings.attempts, settings.delay_s, settings.longest_delay_s)
+        target = Wanted(address, path, lines, wanted)
+        here = fetch(source, target, patience, lambda have, size: bar.report(name, have, size), stopped)
+    return _entry(name, published, here)
 
 
-def _fetch(address: str, path: Path, timeout_s: float, wanted: str | None) -> None:
-    """Stream one file to a temporary name, check it, rename it."""
-    md5, sha256, size, head = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0, b""
-    with _open(address, timeout_s) as (published, chunks), atomic_path(path) as temporary:
-        with temporary.open("wb") as file:
-            for chunk in chunks:
-                head = head or chunk[:512]
-                file.write(chunk)
-                md5.update(chunk)
-                sha256.update(chunk)
-                size += len(chunk)
-        if published.get("size") not in (None, size):
-            raise _Transient(f"{address}: {size} bytes came, {published['size']} were announced; try again later")
-        if published.get("md5") not in (None, md5.hexdigest()):
-            raise _Transient(
-                f"{address}: md5 is {md5.hexdigest()}, the server says {published['md5']}; try again later"
-            )
-        if wanted and sha256.hexdigest() != wanted:
-            raise DownloadError(
-                f"{address}: sha256 is {sha256.hexdigest()}, the dataset's download.sha256 asks for {wanted}. Either "
-                f"the source changed or the file was tampered with; nothing was kept."
-            )
-        if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-            raise DownloadError(
-                f"{address}: a web page came instead of data (a login or proxy page?); nothing was kept"
-            )
+def _here(path: Path, known: dict[str, Any] | None, wanted: str | None) -> Fetched | None:
+    """Return what is here, if it is still what was fetched, or what is wanted."""
+    if not path.exists() or not (known or wanted):
+        return None
+    size, sha256 = path.stat().st_size, sha256_file(path)
+    if known and known["sha256"] == sha256 and (wanted in (None, sha256) or known["lines"] is not None):
+        return Fetched(size, sha256, known["validator"], known["lines"], known["whole_bytes"])
+    return Fetched(size, sha256, None, None, size) if wanted == sha256 else None
 
 
-@contextmanager
-def _open(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
-    """Open an address; give what the server says of the file (size, md5) and its bytes."""
-    scheme = urllib.parse.urlsplit(address).scheme
-    opener = {"file": _open_file, "http": _open_http, "https": _open_http, "s3": _open_s3}.get(scheme)
-    if opener is None:
-        raise DownloadError(f"{address}: expected an address that starts with file://, http(s):// or s3://")
-    with opener(address, timeout_s) as opened:
-        yield opened
+def _cut(path: Path, here: Fetched, lines: int) -> Fetched:
+    """Shorten a file that is here to its first lines, if it has more."""
+    end = end_of_lines(path, lines)
+    if count_lines(path) < lines or (end == here.bytes and here.lines is None):
+        return here
+    with atomic_path(path) as temporary:
+        shutil.copyfile(path, temporary)
+        os.truncate(temporary, end)
+    return Fetched(end, sha256_file(path), here.validator, lines, here.whole_bytes or here.bytes)
 
 
-@contextmanager
-def _open_file(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
-    path = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path))
-    if not path.exists():
-        there = sorted(p.stem for p in path.parent.glob("*")) if path.parent.exists() else []
-        near = difflib.get_close_matches(path.stem, there, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the folder {path.parent} holds {len(there)} files"
-        raise DownloadError(f"{path}: no such file in the mirror; {hint} Check `categories` and the mirror's address.")
-    with path.open("rb") as file:
-        yield {"size": path.stat().st_size}, iter(lambda: file.read(_CHUNK), b"")
+def _entry(name: str, address: str, fetched: Fetched) -> dict[str, Any]:
+    """Return a file's entry: `lines` counts a sample's, None is the whole file, which has `whole_bytes`."""
+    return {
+        "path": name,
+        "address": address,
+        "bytes": fetched.bytes,
+        "sha256": fetched.sha256,
+        "validator": fetched.validator,
+        "lines": fetched.lines,
+        "whole_bytes": fetched.whole_bytes,
+    }
 
 
-@contextmanager
-def _open_http(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
-    import httpx
-
-    try:
-        with httpx.stream("GET", address, timeout=timeout_s, follow_redirects=True) as response:
-            if response.status_code in _TRANSIENT:
-                raise _Transient(f"{address}: the server answered {response.status_code}; try again later")
-            if response.status_code >= 400:
-                raise DownloadError(
-                    f"{address}: the server answered {response.status_code}; check the category's spelling in "
-                    f"params.yaml (upstream spells them in lower case, with spaces) and the mirror's address"
-                )
-            yield _published(response.headers), response.iter_bytes(_CHUNK)
-    except httpx.TransportError as error:
-        raise _Transient(
-            f"{address}: cannot be reached ({type(error).__name__}: {error}); check the network, or set "
-            f"download.mirror or {MIRROR_VARIABLE} to a mirror"
-        ) from error
+def _whole_entry(out_dir: Path, name: str, address: str) -> dict[str, Any]:
+    size = (out_dir / name).stat().st_size
+    return _entry(name, address, Fetched(size, sha256_file(out_dir / name), None, None, size))
 
 
-@contextmanager
-def _open_s3(address: str, timeout_s: float) -> Iterator[tuple[dict[str, Any], Iterator[bytes]]]:
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    place = urllib.parse.urlsplit(address)
-    anonymous = boto3.Session().get_credentials() is None
-    config = Config(
-        connect_timeout=timeout_s, read_timeout=timeout_s, signature_version=UNSIGNED if anonymous else None
-    )
-    try:
-        answer = boto3.client("s3", config=config).get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))
-        etag = answer["ETag"].strip('"')
-        md5 = etag if len(etag) == 32 and answer.get("ServerSideEncryption") in (None, "AES256") else None
-        yield {"size": answer["ContentLength"], "md5": md5}, answer["Body"].iter_chunks(_CHUNK)
-    except ClientError as error:
-        status = int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
-        kind = _Transient if status in _TRANSIENT else DownloadError
-        raise kind(f"{address}: {error}; check the bucket, the category's spelling and your credentials") from error
-    except BotoCoreError as error:
-        raise _Transient(f"{address}: {error}; check the network and AWS_ENDPOINT_URL") from error
+def _earlier(out_dir: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield url, reader and entry of each file that earlier runs brought here: by the manifest, then the journal."""
+    for name in (MANIFEST, _JOURNAL):
+        try:
+            text = (out_dir / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue
+        for record in [text] if name == MANIFEST else text.splitlines():
+            try:
+                said = json.loads(record)
+                for entry in said.get("files", [said]):
+                    check_name(entry["path"])
+                    yield said["url"], said["reader"], {**_NOTHING_SAID, **entry}
+            except (ValueError, LookupError, TypeError, AttributeError, DownloadError):
+                continue  # a killed run's last line, or no manifest at all
 
 
-def _published(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return size and md5 as HTTP headers state them; a compressed transfer states another size."""
-    published: dict[str, Any] = {}
-    if "content-length" in headers and "content-encoding" not in headers:
-        published["size"] = int(headers["content-length"])
-    for item in headers.get("x-goog-hash", "").split(","):
-        kind, _, value = item.strip().partition("=")
-        if kind == "md5" and "content-encoding" not in headers:
-            published["md5"] = base64.b64decode(value).hex()
-    return published
+def _sweep(out_dir: Path, no_longer_wanted: set[str]) -> None:
+    """Remove what earlier runs fetched and the settings no longer name, and unfinished files."""
+    for stray in [*(out_dir / name for name in no_longer_wanted), *out_dir.rglob(f"{TEMPORARY_PREFIX}*")]:
+        stray.unlink(missing_ok=True)
 
 
 def main() -> None:
     """`python -m stages.download DATASET OUT_DIR`."""
     with report_errors():
+        if len(sys.argv) != 3:
+            raise ParamsError("usage: python -m stages.download DATASET OUT_DIR")
         dataset, out_dir = sys.argv[1:]
-        run(Path(out_dir), dataset, section(read_params(), "download", DownloadParams, dataset))
+        params = read_params()
+        settings = section(params, "download", DownloadParams, dataset)
+        run(Path(out_dir), dataset, settings, licence=dataset_block(params, dataset).get("licence", ""))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quaranti
 from ink.table import Drawings, DrawingsWriter, hash64, validate
 from stages.workers import WorkerParams, run_tasks
 
+_PROVENANCE = ("path", "bytes", "sha256")  # what is the same from every mirror
 _SIDE = 255.0  # canvas of the Quick, Draw! recipe
 
 
@@ -83,7 +84,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams, wor
         DataError: a source file changed since its download, or too many drawings were refused.
     """
     before = read_input(in_dir, "download")
-    source = [{"url": before["url"], **entry} for entry in before["files"]]
+    source = [{"url": before["url"], **{key: entry[key] for key in _PROVENANCE}} for entry in before["files"]]
     head = header("simplify", dataset, settings.model_dump(), {"source": source})
     tasks = plan(part_files(in_dir, before), before["reader"], out_dir, head, settings)
     size = sum(entry["bytes"] for entry in before["files"])

@@ -34,7 +34,7 @@ def test_every_section_parses_for_every_dataset(dataset: str) -> None:
     run_params(PARAMS)
     for name, settings in SECTIONS.items():
         section(PARAMS, name, settings, dataset)
-    assert set(dataset_block(PARAMS, dataset)) == {*SECTIONS, "title", "model"}
+    assert set(dataset_block(PARAMS, dataset)) == {*SECTIONS, "title", "licence", "model"}
 
 
 @pytest.mark.parametrize("dataset", PARAMS["datasets"])

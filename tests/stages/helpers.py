@@ -42,8 +42,9 @@ def write_category(folder: Path, records: list[Any], category: str = "cat") -> P
 def download_params(url: str, categories: list[str], **changes: Any) -> download.DownloadParams:
     """Download settings for a Quick, Draw! source."""
     values = {
-        "mirror": "", "attempts": 3, "timeout_s": 2.0, "workers": 2, "reader": "quickdraw_raw", "url": url,
-        "mirror_folder": "quickdraw", "categories": categories, "sha256": {},
+        "mirror": "", "attempts": 3, "delay_s": 0.01, "longest_delay_s": 2.0, "timeout_s": 2.0, "workers": 2,
+        "sample": 0, "reader": "quickdraw_raw", "url": url, "mirror_folder": "quickdraw",
+        "categories": categories, "sha256": {},
     }  # fmt: skip
     return download.DownloadParams(**(values | changes))
 

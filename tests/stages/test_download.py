@@ -1,6 +1,7 @@
 """Promise: a file appears under its name only when it is whole and what was published; else a clear error."""
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -14,11 +15,10 @@ from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ink.errors import DownloadError, InkmillError
+from ink.params import set_values
 from stages import download
 from tests.stages.helpers import download_params, record, write_category
 
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", str(len(BODY)))
             self.end_headers()
-            self.wfile.write(BODY[:200])
+            self.wfile.write(BODY[:2000])
             self.wfile.flush()
             time.sleep(20)
         else:
@@ -91,11 +91,17 @@ def test_whole_file_arrives_and_is_kept_on_the_next_run(server, tmp_path):
     first = download.run(tmp_path, "q", settings)
     path = tmp_path / first["files"][0]["path"]
     assert path.read_bytes() == BODY
-    assert first["files"][0] | {"path": ""} == {
-        "path": "",
-        "bytes": len(BODY),
-        "sha256": hashlib.sha256(BODY).hexdigest(),
-    }
+    assert first["files"] == [
+        {
+            "path": "full/raw/cat.ndjson",
+            "address": f"{server}/ok/full/raw/cat.ndjson",
+            "bytes": len(BODY),
+            "sha256": hashlib.sha256(BODY).hexdigest(),
+            "validator": None,
+            "lines": None,
+            "whole_bytes": len(BODY),
+        }
+    ]
     assert download.run(tmp_path, "q", settings) == first
     assert Handler.seen["ok"] == 1
     path.write_bytes(b"rotten")
@@ -149,27 +155,6 @@ def test_folder_mirror_and_its_near_names(tmp_path, monkeypatch, as_uri):
         download.run(tmp_path / "out", "q", download_params("https://example.invalid", ["The Eifel Tower"]))
 
 
-def test_s3_mirror(tmp_path, monkeypatch):
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
-            "AWS_DEFAULT_REGION": "us-east-1", "INKMILL_MIRROR": "s3://ink/data",
-        }.items():  # fmt: skip
-            monkeypatch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="ink")
-        client.put_object(Bucket="ink", Key="data/quickdraw/full/raw/hot air balloon.ndjson", Body=BODY)
-        result = download.run(tmp_path, "q", download_params("https://example.invalid", ["hot air balloon"]))
-        assert (tmp_path / result["files"][0]["path"]).read_bytes() == BODY
-        with pytest.raises(DownloadError, match=r"s3://ink/data/quickdraw/full/raw/cat\.ndjson"):
-            download.run(tmp_path, "q", download_params("https://example.invalid", ["cat"], attempts=1))
-    finally:
-        moto.stop()
-
-
 def test_kill_in_the_middle_leaves_no_file_under_the_final_name(server, tmp_path):
     code = (
         "import sys; from pathlib import Path; from stages import download\n"
@@ -205,3 +190,32 @@ def test_a_user_error_is_one_paragraph_without_a_traceback(tmp_path):
 def test_errors_are_the_users(server, tmp_path):
     with pytest.raises(InkmillError, match="file://"):
         download.run(tmp_path, "q", download_params("ftp://127.0.0.1/x", ["cat"]))
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(errno.ENOSPC, "free some space"), (errno.EROFS, "may write to"), (errno.EACCES, "may write to")],
+)
+def test_a_folder_that_refuses_is_one_paragraph_at_the_command_line(tmp_path, monkeypatch, capsys, number, says):
+    root = Path(__file__).parents[2]
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    source = tmp_path / "mirror"
+    write_category(source / "quickdraw", [record(1)], "cat")
+    set_values(["datasets.quickdraw.download.categories=[cat]"], tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INKMILL_MIRROR", str(source))
+    monkeypatch.setattr(sys, "argv", ["download", "quickdraw", "out"])
+    with monkeypatch.context() as patch:
+
+        def refuse(self, *_args, **_named):
+            raise OSError(number, os.strerror(number), str(self))
+
+        patch.setattr(Path, "touch" if number == errno.ENOSPC else "mkdir", refuse)
+        with pytest.raises(SystemExit) as left:
+            download.main()
+    said = capsys.readouterr().err
+    assert left.value.code == 1 and said.startswith("error: ") and said.count("\n") == 1 and says in said
+    download.main()
+    assert files(tmp_path / "out") == ["full/raw/cat.ndjson", "manifest.json"]
+    licence = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["licence"]
+    assert licence.startswith("CC BY 4.0")
