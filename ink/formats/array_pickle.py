@@ -1,7 +1,7 @@
 """Arrays out of pickles, without pickle: an interpreter that can build arrays, lists, tuples and numbers only.
 
 A pickle is a program. This module runs it on values of its own: a name in the file (`GLOBAL`) never becomes
-an object, it becomes one of five tokens of `_KNOWN` or an error; calling (`REDUCE`) is a comparison with those
+an object, it becomes one of six tokens of `_KNOWN` or an error; calling (`REDUCE`) is a comparison with those
 tokens, followed by our own code. Nothing is imported, looked up by attribute, or called that the file names,
 so no file can run code. Opcodes that array pickles never hold (INST, OBJ, NEWOBJ, EXT, PERSID, out-of-band
 buffers) are errors.
@@ -51,7 +51,7 @@ class _Token:
     """Stands for a name that array pickles hold; it does nothing."""
 
 
-_RECONSTRUCT, _FROM_BUFFER, _NDARRAY, _DTYPE, _ENCODE = (_Token() for _ in range(5))
+_RECONSTRUCT, _FROM_BUFFER, _NDARRAY, _DTYPE, _ENCODE, _BYTES = (_Token() for _ in range(6))
 _KNOWN = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -60,6 +60,7 @@ _KNOWN = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _DTYPE,
     ("_codecs", "encode"): _ENCODE,
+    ("__builtin__", "bytes"): _BYTES,
 }
 
 
@@ -266,6 +267,8 @@ def _made(what: Any, arguments: tuple[Any, ...]) -> Any:
             return memoryview(arguments[0].encode("latin1"))
         except UnicodeEncodeError as error:
             raise BadPickle(_DAMAGED) from error
+    if what is _BYTES and arguments == ():  # protocol 2's way to write b""
+        return memoryview(b"")
     raise BadPickle(_CODE)
 
 

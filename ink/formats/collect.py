@@ -88,7 +88,7 @@ class Collector:
         """Add a drawing given as (points, 2 or 3) of x, y and t in ms, and the end of each of its strokes."""
         before = len(self._axes[0])
         for values, column in zip(self._axes, np.asarray(points, np.float64).T, strict=True):
-            values.frombytes(np.ascontiguousarray(column).data)
+            values.frombytes(column.tobytes())
         self._strokes += [before + int(end) for end in ends]
         self._end_drawing(key, label, split, line, excerpt)
 
