@@ -62,7 +62,15 @@ class Archive:
         try:
             with self._file.open(info) as member:
                 content = member.read(limit + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            ValueError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
             raise BadMember("a damaged member of the archive") from error
         if len(content) != info.file_size:
             raise BadMember("a member of the archive has another size than it declares")
@@ -84,7 +92,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
             )
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, UnicodeError) as error:
-        raise DataError(f"{path}: expected a zip archive, got a file that is none ({error}); download it again") from error
+        raise DataError(
+            f"{path}: expected a zip archive, got a file that is none ({error}); download it again"
+        ) from error
     with file:
         yield Archive(path, file)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,16 @@ class BadDrawing(ValueError):
         self.key = key
 
 
+class Row(NamedTuple):
+    """Facts of one drawing: those of the table, and its place in the file for the quarantine."""
+
+    key: str
+    label: str
+    split: str = ""
+    line: int = 0
+    excerpt: str = ""
+
+
 class Collector:
     """Gathers the drawings of one file until a batch is full.
 
@@ -51,14 +61,14 @@ class Collector:
         self._axes = tuple(array("d") for _ in range(3 if self.milliseconds else 2))
         self._strokes: list[int] = [0]  # end of each stroke, in points
         self._drawings: list[int] = [0]  # end of each drawing, in strokes
-        self._facts: list[tuple[str, str, str, int, str]] = []
+        self._rows: list[Row] = []
         self._rejected: list[Rejected] = []
         self._skipped: Counter[str] = Counter()
 
     @property
     def full(self) -> bool:
         """Tell whether the batch should be taken."""
-        return len(self._facts) + len(self._rejected) >= MAX_DRAWINGS or len(self._axes[0]) >= MAX_POINTS
+        return len(self._rows) + len(self._rejected) >= MAX_DRAWINGS or len(self._axes[0]) >= MAX_POINTS
 
     def add_lists(
         self, drawing: Any, key: str, label: str, *, split: str = "", line: int = 0, excerpt: str = ""
@@ -104,13 +114,8 @@ class Collector:
         """Return what was gathered, and begin anew."""
         x, y, *rest = (np.frombuffer(values) if values else np.zeros(0) for values in self._axes)
         t = rest[0] / 1000 if rest else None
-        keys, labels, splits, lines, excerpts = (list(column) for column in zip(*self._facts, strict=True)) if (
-            self._facts
-        ) else ([], [], [], [], [])  # fmt: skip
-        batch = to_batch(
-            self.file, x, y, t, np.array(self._strokes, np.int64), np.array(self._drawings, np.int64),
-            keys, labels, splits, lines, excerpts, self._rejected, self._skipped,
-        )  # fmt: skip
+        strokes, drawings = np.array(self._strokes, np.int64), np.array(self._drawings, np.int64)
+        batch = to_batch(self.file, x, y, t, strokes, drawings, self._rows, self._rejected, self._skipped)
         self._clear()
         return batch
 
@@ -136,7 +141,7 @@ class Collector:
 
     def _end_drawing(self, key: str, label: str, split: str, line: int, excerpt: str) -> None:
         self._drawings.append(len(self._strokes) - 1)
-        self._facts.append((key, label, split, line, excerpt))
+        self._rows.append(Row(key, label, split, line, excerpt))
 
 
 def to_batch(
@@ -146,11 +151,7 @@ def to_batch(
     t: np.ndarray | None,
     stroke_offsets: np.ndarray,
     drawing_offsets: np.ndarray,
-    keys: list[str],
-    labels: list[str],
-    splits: list[str],
-    lines: list[int],
-    excerpts: list[str],
+    rows: list[Row],
     rejected: list[Rejected],
     skipped: Counter[str],
 ) -> Batch:
@@ -160,34 +161,33 @@ def to_batch(
         file: the source file's name.
         x, y: (P,) coordinates, y downwards; t: (P,) seconds from any start, or None: arc length, untimed.
         stroke_offsets, drawing_offsets: as in `Ink`.
-        keys, labels, splits, lines, excerpts: one a drawing; `excerpts` may be empty.
+        rows: one a drawing.
         rejected, skipped: what was refused and left out before.
     """
     points = stroke_offsets[drawing_offsets]
     timed = t is not None
     clock = np.zeros(len(x)) if t is None else t - np.repeat(t[np.minimum(points[:-1], len(t) - 1)], np.diff(points))
-    why = np.full(len(keys), "", dtype=object)
+    why = np.full(len(rows), "", dtype=object)
     held = (np.abs(x) <= _LARGEST) & (np.abs(y) <= _LARGEST) & (np.abs(clock) <= _LARGEST)
-    why[np.repeat(np.arange(len(keys)), np.diff(points))[~held]] = NOT_FINITE
+    why[np.repeat(np.arange(len(rows)), np.diff(points))[~held]] = NOT_FINITE
     empty = np.diff(stroke_offsets) == 0
-    why[np.repeat(np.arange(len(keys)), np.diff(drawing_offsets))[empty]] = "a stroke without points"
+    why[np.repeat(np.arange(len(rows)), np.diff(drawing_offsets))[empty]] = "a stroke without points"
     why[np.diff(drawing_offsets) == 0] = "empty drawing"
-    ink = Ink(*(_float32(values) for values in (x, y, clock)), stroke_offsets, drawing_offsets)
-    bad = np.flatnonzero(why != "")
-    if len(bad):
-        good = np.flatnonzero(why == "")
-        ink = ink.take(good)
-        rejected = rejected + [
-            Rejected(file, lines[n], keys[n], why[n], excerpts[n] if excerpts else "") for n in bad
-        ]  # fmt: skip
+    x32, y32, t32 = (_float32(values) for values in (x, y, clock))
+    ink = Ink(x32, y32, t32, stroke_offsets, drawing_offsets)
+    bad = np.flatnonzero(why != "").tolist()
+    if bad:
+        rejected = [*rejected, *(Rejected(file, rows[n].line, rows[n].key, why[n], rows[n].excerpt) for n in bad)]
         rejected.sort(key=lambda row: row.line)
-        keys, labels, splits, lines = ([values[n] for n in good] for values in (keys, labels, splits, lines))
-        excerpts = [excerpts[n] for n in good] if excerpts else []
+        good = np.flatnonzero(why == "")
+        ink, rows = ink.take(good), [rows[n] for n in good.tolist()]
     if not timed:
         with np.errstate(over="ignore"):  # a length beyond float32 becomes infinite, which `validate` refuses
-            t32 = geometry.arc_length_clock(ink)
-        ink = Ink(ink.x, ink.y, t32, stroke_offsets=ink.stroke_offsets, drawing_offsets=ink.drawing_offsets)
-    return Batch(Drawings.build(ink, keys, labels, split=splits, timed=timed), lines, excerpts, rejected, skipped)
+            length = geometry.arc_length_clock(ink)
+        ink = Ink(ink.x, ink.y, length, ink.stroke_offsets, ink.drawing_offsets)
+    keys, labels, splits = [row.key for row in rows], [row.label for row in rows], [row.split for row in rows]
+    drawings = Drawings.build(ink, keys, labels, split=splits, timed=timed)
+    return Batch(drawings, [row.line for row in rows], [row.excerpt for row in rows], rejected, skipped)
 
 
 def _float32(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from numba import njit
 
 from ink.errors import DataError
 from ink.formats import Batch
-from ink.formats.collect import MAX_DRAWINGS, MAX_POINTS, to_batch
+from ink.formats.collect import MAX_DRAWINGS, MAX_POINTS, Collector, Row, to_batch
 from ink.formats.quickdraw_raw import UNRECOGNIZED
 from ink.quarantine import Rejected
 
@@ -63,9 +63,9 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
     if len(data):
         reason = "a truncated drawing at the end of the file" if ended else f"a drawing of over {_MAX_RECORD >> 20} MiB"
         excerpt = f"from byte {place}: {data[:_EXCERPT].tobytes().hex()}"
-        empty = [np.zeros(0), np.zeros(0), None, np.zeros(1, np.int64), np.zeros(1, np.int64)]
-        rejected = [Rejected(path.name, row, "", reason, excerpt)]
-        yield to_batch(path.name, *empty, [], [], [], [], [], rejected, Counter())  # type: ignore[arg-type]
+        rest = Collector(path.name, milliseconds=False)
+        rest.reject(reason, line=row, excerpt=excerpt)
+        yield rest.take()
 
 
 def _batch(path: Path, data: np.ndarray, counts: np.ndarray, row: int, only_recognized: bool) -> Batch:
@@ -89,11 +89,8 @@ def _batch(path: Path, data: np.ndarray, counts: np.ndarray, row: int, only_reco
         x, y = x[of_point], y[of_point]
         stroke_offsets = np.append(0, np.cumsum(np.diff(stroke_offsets)[of_stroke]))
         drawing_offsets = np.append(0, np.cumsum(np.diff(drawing_offsets)[kept]))
-    lines, keys = (row + kept).tolist(), [keys[n] for n in kept]
-    return to_batch(
-        path.name, x, y, None, stroke_offsets, drawing_offsets, keys, [category] * len(keys), [""] * len(keys),
-        lines, [], rejected, +skipped,
-    )  # fmt: skip
+    rows = [Row(keys[n], category, line=row + n) for n in kept.tolist()]
+    return to_batch(path.name, x, y, None, stroke_offsets, drawing_offsets, rows, rejected, +skipped)
 
 
 @njit(cache=True, nogil=True)

@@ -53,10 +53,6 @@ def write(path: Path, drawings: Iterable[Drawings]) -> None:
                     "key_id": keys[n].rsplit("/", 1)[-1],
                     "word": labels[n],
                     "recognized": True,
-                    "drawing": [list(stroke.T) for stroke in strokes],
+                    "drawing": [stroke.T.tolist() for stroke in strokes],
                 }
-                file.write(orjson.dumps(line, _numpy_axis, orjson.OPT_APPEND_NEWLINE))
-
-
-def _numpy_axis(axis: object) -> list[int]:
-    return axis.tolist()  # type: ignore[attr-defined]
+                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))

@@ -88,7 +88,8 @@ def write(path: Path, drawings: Iterable[Drawings]) -> None:
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for split, arrays in gathered.items():
             objects = np.empty(len(arrays), dtype=object)
-            objects[:] = arrays
+            for n, array in enumerate(arrays):  # one by one: NumPy would join arrays of one length
+                objects[n] = array
             content = io.BytesIO()
             np.lib.format.write_array(content, objects, allow_pickle=True)  # writing runs nothing of the file's
             member = zipfile.ZipInfo(f"{split}.npy")

@@ -83,14 +83,10 @@ def _drawing(content: bytes, key: str) -> tuple[np.ndarray, np.ndarray]:
         value = loads(content)
     except BadPickle as error:
         raise BadDrawing(str(error), key) from error
-    if not isinstance(value, list | tuple | np.ndarray) or len(np.shape(value) if _is_array(value) else value) == 0:
+    strokes = [_stroke(stroke, key) for stroke in value] if isinstance(value, list | tuple) else []
+    if not strokes:
         raise BadDrawing("not a list of strokes", key)
-    strokes = [_stroke(stroke, key) for stroke in value]
     return np.concatenate(strokes), np.cumsum([len(stroke) for stroke in strokes])
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
 
 
 def _stroke(value: Any, key: str) -> np.ndarray:

@@ -22,6 +22,8 @@ def whole_strokes(drawings: Drawings, *, low: int, high: int, side: int) -> Iter
     Raises:
         DataError: a drawing or stroke is empty, or a number not finite.
     """
+    if len(drawings) == 0:
+        return
     center_x, center_y, scale = (drawings.column(name) for name in ("center_x", "center_y", "scale"))
     untouched = (center_x == 0) & (center_y == 0) & (scale == 1)
     ink = drawings.ink if untouched.all() else geometry.restore(drawings.ink, center_x, center_y, scale)
