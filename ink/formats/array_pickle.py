@@ -26,6 +26,7 @@ import numpy as np
 _MAX_OPCODES = 10_000_000  # half a million drawings; keeps the worst file below 1 GiB
 _AMPLIFICATION = 4
 _MAX_AXES = 8
+_MAX_DEPTH = 32  # of lists in lists
 _MAX_INTEGER_BYTES = 16
 _MAX_NAME = 200
 _MAX_HEADER = 10_000
@@ -317,6 +318,8 @@ def _finished(root: Any, limit: int) -> Any:
             continue
         if id(node) not in path:
             path.add(id(node))
+            if len(path) > _MAX_DEPTH:
+                raise BadPickle("a pickle of lists nested too deeply")
             inner = [value for value in map(_inside, node) if type(value) in (list, tuple) and id(value) not in done]
             if any(id(value) in path for value in inner):
                 raise BadPickle("a pickle of a list that holds itself")

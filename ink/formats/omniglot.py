@@ -1,8 +1,8 @@
 """Omniglot's online strokes (Lake et al. 2015): a zip of one text file a drawing.
 
-`<alphabet>/<character>/<id>_<drawer>.txt` is START, lines of x,y,t with t in ms, and BREAK after each stroke. The source's y points upwards (it is
-negative, 0 at the top of the 105 x 105 canvas); here it is turned, so that it lies on the archive of images.
-Upstream root: https://raw.githubusercontent.com/brendenlake/omniglot/master/python
+`<alphabet>/<character>/<id>_<drawer>.txt` is START, lines of x,y,t with t in ms, and BREAK after each stroke. The
+source's y points upwards (it is negative, 0 at the top of the 105 x 105 canvas); here it is turned, so that it lies
+on the archive of images. Upstream root: https://raw.githubusercontent.com/brendenlake/omniglot/master/python
 """
 
 from __future__ import annotations
