@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-_MAX_OPCODES = 10_000_000  # half a million drawings; keeps the worst file below 1 GiB
+_MAX_OPCODES = 6_000_000  # 300,000 drawings of Python 2's files; the worst file costs about 1 GB
 _AMPLIFICATION = 4
 _MAX_AXES = 8
 _MAX_DEPTH = 32  # of lists in lists

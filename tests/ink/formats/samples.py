@@ -19,6 +19,7 @@ from ink.formats import Batch, reader
 from ink.table import Drawings
 
 COUNT = 8
+RASTERS = 2  # vectorising takes its time
 
 
 def strokes(n: int) -> list[list[list[int]]]:
@@ -76,8 +77,8 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
 
 def omniglot(n: int) -> bytes:
     """Drawing n as Omniglot's text: y upwards."""
-    lines = [[f"{x}.5,{-y},{t}" for x, y, t in np.transpose(stroke)] + ["BREAK"] for stroke in timed(n)]
-    return "\n".join(["START", *sum(lines, []), ""]).encode()
+    texts = ["".join(f"{x}.5,{-y},{t}\n" for x, y, t in np.transpose(stroke)) + "BREAK\n" for stroke in timed(n)]
+    return ("START\n" + "".join(texts)).encode()
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -91,8 +92,8 @@ def _lines(records: list[dict[str, Any]]) -> bytes:
 
 
 def _images() -> bytes:
-    images = np.zeros((COUNT, 12, 12))
-    for n in range(COUNT):
+    images = np.zeros((RASTERS, 12, 12))
+    for n in range(RASTERS):
         images[n, 2:10, 1 + n] = 255
     return idx(images)
 
@@ -138,7 +139,7 @@ def write(folder: Path, name: str, content: bytes | None = None) -> Path:
     path = folder / file
     path.write_bytes(make() if content is None else content)
     if name == "mnist_idx":
-        (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.arange(COUNT)))
+        (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.arange(RASTERS)))
     return path
 
 

@@ -132,7 +132,7 @@ def bombs():
         "huge frame": b"\x80\x04\x95" + struct.pack("<Q", 1 << 62) + b"].",
         "huge number": b"\x80\x02\x8b\xff\xff\xff\x7f" + b"\xff" * 1000 + b".",
         "huge shape": head + state,
-        "deep": b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".",
+        "deep": b"\x80\x02" + b"]" * 60_000 + b"a" * 59_999 + b".",
         "out-of-band buffer": b"\x80\x05\x97.",
         "extension": b"\x80\x02\x82\x01.",
         "persistent id": b"\x80\x02Pevil\n.",

@@ -76,7 +76,7 @@ def test_omniglot_lies_on_its_own_images(omniglot):
 
 
 def test_mnist_is_complete():
-    """All 10,000 are counted; a fiftieth is vectorised, as this takes most of a minute for all."""
+    """Counted as rasters, against the published numbers of each digit: to vectorise all takes minutes."""
     images = mnist_idx.read_idx(mirror() / "mnist" / "t10k-images-idx3-ubyte.gz")
     labels = mnist_idx.read_idx(mirror() / "mnist" / "t10k-labels-idx1-ubyte.gz")
     assert images.shape == (10_000, 28, 28) and labels.shape == (10_000,)
