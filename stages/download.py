@@ -92,6 +92,11 @@ def run(out_dir: Path, dataset: str, settings: DownloadParams, licence: str = ""
 def source_root(settings: DownloadParams) -> str:
     """Return the address under which the reader's files lie: the mirror's, if one is set, else upstream's."""
     mirror = os.environ.get(MIRROR_VARIABLE) or settings.mirror
+    if not mirror and not settings.url:
+        raise DownloadError(
+            f"{', '.join(settings.categories)}: this data has no public address; fetch it from its publisher, put it "
+            f"into {settings.mirror_folder}/ of a folder, and set download.mirror or {MIRROR_VARIABLE} to that folder"
+        )
     if not mirror:
         return settings.url.rstrip("/")
     if "://" not in mirror:

@@ -18,9 +18,15 @@ from ink.quarantine import Rejected
 from ink.table import Drawings
 
 READERS = {
+    "didi": "ink.formats.didi",
     "digits": "ink.formats.digits",
     "mnist_idx": "ink.formats.mnist_idx",
+    "omniglot": "ink.formats.omniglot",
+    "quickdraw_binary": "ink.formats.quickdraw_binary",
     "quickdraw_raw": "ink.formats.quickdraw_raw",
+    "quickdraw_simplified": "ink.formats.quickdraw_simplified",
+    "sketchrnn_npz": "ink.formats.sketchrnn_npz",
+    "vectormnist": "ink.formats.vectormnist",
 }
 
 

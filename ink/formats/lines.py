@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ink.errors import DataError
 from ink.quarantine import EXCERPT_LENGTH, Rejected
 
 CHUNK_BYTES = 4 << 20
@@ -31,6 +32,11 @@ class Lines:
     first: int
     rejected: list[Rejected] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        """Number of lines of the file that were used up."""
+        return len(self.starts) + len(self.rejected)
+
     def line(self, row: int) -> bytes:
         """Return a line's bytes."""
         return self.buffer[self.starts[row] : self.ends[row]].tobytes()
@@ -46,9 +52,16 @@ def read_chunks(path: Path, span: tuple[int, int] | None = None) -> Iterator[Lin
     """Yield the lines that begin in the bytes [start, end) of a file, some megabytes at a time.
 
     A line longer than `MAX_LINE_BYTES` is refused without being held in memory.
+
+    Raises:
+        DataError: the file cannot be read.
     """
     number, rest, too_long, rejected = 1, b"", b"", list[Rejected]()
-    with path.open("rb") as file:
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); download it again") from error
+    with opened as file:
         start, end = (_line_start(file, place) for place in span or (0, path.stat().st_size))
         file.seek(start)
         left = end - start

@@ -7,6 +7,7 @@ A dataset's block lists the image files as categories, without `-images-idx3-uby
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from ink.vectorize import vectorize
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
 _BATCH = 2000
 _TEST = "t10k"
+_MAX_BYTES = 1 << 30  # unpacked; EMNIST, the largest of the kin, needs 640 MB
+_MAX_SIDE = 512  # pixels of a raster
 
 
 def source_files(categories: list[str]) -> list[str]:
@@ -58,13 +61,20 @@ def read_idx(path: Path) -> np.ndarray:
         DataError: the file is missing, truncated, damaged or of another type.
     """
     try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
         zero, kind, dimensions = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{dimensions}I", raw[4 : 4 + 4 * dimensions])
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise DataError(f"{path}: not a readable IDX file ({error})") from error
-    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions)
-    if zero != 0 or kind != 8 or len(values) != int(np.prod(shape, dtype=np.int64)):
+    values = np.frombuffer(raw, np.uint8)[4 + 4 * dimensions :]
+    if len(raw) > _MAX_BYTES or max(shape[1:], default=0) > _MAX_SIDE:
+        raise DataError(
+            f"{path}: expected rasters of {_MAX_SIDE} pixels a side at most, {_MAX_BYTES >> 20} MiB in all, got shape "
+            f"{shape}; is it damaged? Download it again."
+        )
+    if zero != 0 or kind != 8 or len(values) != math.prod(shape):
         raise DataError(f"{path}: expected IDX bytes of shape {shape}, got type {kind} and {len(values)} values")
     return values.reshape(shape)

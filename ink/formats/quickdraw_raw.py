@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ink.formats import Batch
-from ink.formats.quickdraw_lines import read_lines
+from ink.formats.quickdraw_lines import read_quickdraw
 
 SPLITTABLE = True
-_FOLDER = "full/raw"
+FOLDER = "full/raw"
 
 
 def source_files(categories: list[str]) -> list[str]:
     """Return one file a category."""
-    return [f"{_FOLDER}/{category}.ndjson" for category in categories]
+    return [f"{FOLDER}/{category}.ndjson" for category in categories]
 
 
 def read(path: Path, *, only_recognized: bool, span: tuple[int, int] | None = None) -> Iterator[Batch]:
@@ -28,4 +28,4 @@ def read(path: Path, *, only_recognized: bool, span: tuple[int, int] | None = No
         only_recognized: skip, and count, what the game did not recognise.
         span: read the lines that begin in these bytes [start, end); line numbers then count from there.
     """
-    return read_lines(path, axes=3, only_recognized=only_recognized, span=span)
+    return read_quickdraw(path, timed=True, only_recognized=only_recognized, span=span)
