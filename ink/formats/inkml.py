@@ -277,10 +277,13 @@ def _float(token: tuple[str, str, str, str]) -> float:
     _, text, special, _ = token
     if special:
         return {"*": np.inf, "?": np.nan, "T": 1.0, "F": 0.0}[special]
-    text = re.sub(r"\s", "", text)
-    sign, digits = (-1, text[1:]) if text[0] == "-" else (1, text.lstrip("+"))
+    try:
+        return max(-_HUGE, min(float(text), _HUGE))
+    except ValueError:  # a blank after the sign, or hexadecimal
+        text = re.sub(r"\s", "", text)
+    sign, digits = (-1.0, text[1:]) if text[0] == "-" else (1.0, text.lstrip("+"))
     if digits[0] == "#":
-        return sign * float(int(digits[1:9], 16)) if len(digits) <= 9 else sign * _HUGE
+        return sign * (int(digits[1:], 16) if len(digits) < 20 else _HUGE)
     return sign * min(float(digits), _HUGE)
 
 

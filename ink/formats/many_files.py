@@ -149,10 +149,11 @@ def write_files(path: Path, drawings: Iterable[Drawings], suffix: str, render: C
 
 def file_name(key: str) -> str:
     """Return a relative path for a key that is safe on every system; altered parts get a hash, so none collide."""
+    *folders, name = key.split("/")
     parts = []
-    for part in key.split("/"):
-        clean = re.sub(r"[^\w.#=+-]", "_", part, flags=re.ASCII).strip(".")[:80]
-        if clean != part:
+    for part, allowed in [*((folder, r"\w#=+-") for folder in folders), (name, r"\w.#=+-")]:
+        clean = re.sub(f"[^{allowed}]", "_", part, flags=re.ASCII).strip(".")[:80]
+        if clean != part or not part:
             clean = f"{clean}~{hashlib.blake2b(part.encode(), digest_size=6).hexdigest()}"
         parts.append(clean)
     return "/".join(parts)
