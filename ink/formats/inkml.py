@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, ParseError
@@ -37,6 +38,7 @@ _DEPTH = 16  # of references to references
 _VALUE = re.compile(
     r"""([!'"]?)\s*([-+]?\s*(?:\#[0-9A-Fa-f]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))|([*?TF])|(,)""", re.ASCII
 )
+_PLAIN = re.compile(r"[\d\s.,eE+-]*", re.ASCII)
 _ORDER = {"": -1, "!": 0, "'": 1, '"': 2}
 
 
@@ -95,9 +97,10 @@ class _Document:
     """A parsed file and what its references point to."""
 
     def __init__(self, root: Element) -> None:
-        self._root = root
+        self._elements = list(_walk(root))
         self._by_id: dict[str, Element] = {}
-        for element, _, _ in self._walk():
+        self._layouts: dict[Element | None, _Layout] = {}
+        for element, _, _, _ in self._elements:
             identity = element.get(_XML_ID) or element.get("id")
             if identity:
                 self._by_id.setdefault(identity, element)
@@ -108,15 +111,14 @@ class _Document:
         index: dict[str, int] = {}
         timed = True
         current: Element | None = None
-        for element, inherited, defined in self._walk():
-            tag = _tag(element)
+        for element, tag, inherited, defined in self._elements:
             if tag in ("context", "traceFormat", "inkSource") and not defined:
                 current = element
             if tag != "trace" or defined or element.get("type", "penDown") == "penUp":
                 continue
             reference = element.get("contextRef") or inherited
             context = self._target(reference) if reference not in ("", "#DefaultContext") else current
-            stroke, clock = self._stroke(element, self._format(context), len(strokes))
+            stroke, clock = self._stroke(element, self._layout(context), len(strokes))
             timed &= clock
             before = index.get((element.get("priorRef") or "").lstrip("#"), len(strokes) - 1)
             if element.get("continuation") in ("middle", "end") and strokes:
@@ -130,18 +132,6 @@ class _Document:
         if not strokes:
             raise Unreadable("no traces")
         return strokes, timed
-
-    def _walk(self) -> Iterator[tuple[Element, str, bool]]:
-        """Yield every element in document order, the contextRef of its groups, and whether it is in definitions."""
-        waiting: list[tuple[Element, str, bool]] = [(self._root, "", False)]
-        while waiting:
-            element, context, defined = waiting.pop()
-            yield element, context, defined
-            tag = _tag(element)
-            defined = defined or tag in ("definitions", "context")  # what a context holds is not the document's
-            if tag == "traceGroup":
-                context = element.get("contextRef") or context
-            waiting.extend((child, context, defined) for child in reversed(element))
 
     def _target(self, reference: str) -> Element:
         if not reference.startswith("#") or reference[1:] not in self._by_id:
@@ -163,22 +153,19 @@ class _Document:
                 return self._format(self._target(reference), depth + 1)
         return None
 
-    def _stroke(self, trace: Element, trace_format: Element | None, number: int) -> tuple[np.ndarray, bool]:
-        regular, intermittent = _channels(trace_format)
-        names = [channel.get("name", "") for channel in (*regular, *intermittent)]
-        if not {"X", "Y"} <= set(names[: len(regular)]):
-            raise Unreadable("a trace format without regular channels X and Y")
+    def _layout(self, context: Element | None) -> _Layout:
+        if context not in self._layouts:
+            self._layouts[context] = _Layout.of(self._format(context))
+        return self._layouts[context]
+
+    def _stroke(self, trace: Element, layout: _Layout, number: int) -> tuple[np.ndarray, bool]:
+        """Return a trace's (points, 3) of x, y, t, and whether t is a clock."""
         text = "".join(trace.itertext()) if len(trace) else trace.text or ""
-        wanted = [names.index("X"), names.index("Y"), names.index("T") if "T" in names else -1]
-        values = _decode(text, len(regular), len(intermittent), wanted, number)
-        for axis in range(2):
-            if (*regular, *intermittent)[wanted[axis]].get("orientation") == "-ve":
-                values[:, axis] *= -1
-        if wanted[2] < 0:
+        values = _decode(text, layout, number)
+        values[:, :2] *= layout.signs
+        if layout.clock is None:
             return values, False
-        channel = (*regular, *intermittent)[wanted[2]]
-        values[:, 2] = _filled(values[:, 2]) * _SECONDS.get(channel.get("units", "ms"), np.nan)
-        values[:, 2] += 1e-3 * self._start_ms(trace, channel)
+        values[:, 2] = _filled(values[:, 2]) * layout.seconds + 1e-3 * self._start_ms(trace, layout.clock)
         clocked = not np.isnan(values[:, 2]).any()
         if not clocked:
             values[:, 2] = 0
@@ -207,19 +194,62 @@ def _tag(element: Element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _channels(trace_format: Element | None) -> tuple[list[Element], list[Element]]:
-    """Return the regular and the intermittent channels, in order; X and Y by default."""
-    if trace_format is None:
-        return [Element("channel", name=name) for name in "XY"], []
-    regular: list[Element] = []
-    intermittent: list[Element] = []
-    for child in trace_format:
-        if _tag(child) == "channel":
-            regular.append(child)
-        elif _tag(child) in ("regularChannels", "intermittentChannels"):
-            to = regular if _tag(child) == "regularChannels" else intermittent
-            to.extend(channel for channel in child if _tag(channel) == "channel")
-    return regular, intermittent
+def _walk(root: Element) -> Iterator[tuple[Element, str, str, bool]]:
+    """Yield every element in document order: itself, tag, contextRef of its groups, whether it is in definitions."""
+    waiting: list[tuple[Element, str, bool]] = [(root, "", False)]
+    while waiting:
+        element, context, defined = waiting.pop()
+        tag = _tag(element)
+        yield element, tag, context, defined
+        if len(element):
+            defined = defined or tag in ("definitions", "context")  # what a context holds is not the document's
+            if tag == "traceGroup":
+                context = element.get("contextRef") or context
+            waiting.extend((child, context, defined) for child in reversed(element))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a trace format has X, Y and T.
+
+    Args:
+        regular, most: fewest and most values of a point.
+        columns: positions of X, Y and T in a point; -1 for no T.
+        signs: of x and y, -1 where the channel runs the other way.
+        clock, seconds: the channel T, and its unit in seconds (NaN if it is not known).
+    """
+
+    regular: int
+    most: int
+    columns: tuple[int, int, int]
+    signs: tuple[float, float]
+    clock: Element | None
+    seconds: float
+
+    @classmethod
+    def of(cls, trace_format: Element | None) -> _Layout:
+        """Read a traceFormat; None is the default one, X and Y.
+
+        Raises:
+            Unreadable: X or Y is not a regular channel.
+        """
+        regular: list[Element] = []
+        intermittent: list[Element] = []
+        for child in trace_format if trace_format is not None else (Element("channel", name=name) for name in "XY"):
+            if _tag(child) == "channel":
+                regular.append(child)
+            elif _tag(child) in ("regularChannels", "intermittentChannels"):
+                to = regular if _tag(child) == "regularChannels" else intermittent
+                to.extend(channel for channel in child if _tag(channel) == "channel")
+        channels = [*regular, *intermittent]
+        names = [channel.get("name", "") for channel in channels]
+        if not {"X", "Y"} <= set(names[: len(regular)]):
+            raise Unreadable("a trace format without regular channels X and Y")
+        x, y, t = (names.index(name) if name in names else -1 for name in "XYT")
+        sign_x, sign_y = (-1.0 if channels[c].get("orientation") == "-ve" else 1.0 for c in (x, y))
+        clock = channels[t] if t >= 0 else None
+        seconds = _SECONDS.get(clock.get("units", "ms"), np.nan) if clock is not None else np.nan
+        return cls(len(regular), len(channels), (x, y, t), (sign_x, sign_y), clock, seconds)
 
 
 def _number(text: str, name: str) -> float:
@@ -229,21 +259,25 @@ def _number(text: str, name: str) -> float:
         raise Unreadable(f"{name} is not a number") from error
 
 
-def _decode(text: str, regular: int, intermittent: int, channels: list[int], number: int) -> np.ndarray:
-    """Return (points, len(channels)) float64 of the channels at these positions; -1 gives zeros, absent NaN."""
-    if re.fullmatch(r"[\d\s.,eE+-]*", text, re.ASCII):  # explicit values alone: what nearly every file holds
+def _decode(text: str, layout: _Layout, number: int) -> np.ndarray:
+    """Return (points, 3) float64 of X, Y and T; no T gives zeros, an absent one NaN."""
+    if _PLAIN.fullmatch(text):  # explicit values alone: what nearly every file holds
         rows = [point.split() for point in text.strip().removesuffix(",").split(",")]
-        if all(len(row) == regular for row in rows):
+        if all(len(row) == layout.regular for row in rows):
             try:
-                explicit = np.array(rows, dtype=np.float64).reshape(-1, regular)
+                explicit = np.array([float(value) for row in rows for value in row]).reshape(len(rows), -1)
             except ValueError:
                 pass  # values that touch, like 3-5
             else:
-                return np.column_stack([explicit[:, c] if c >= 0 else np.zeros(len(explicit)) for c in channels])
-    return _decode_prefixed(text, regular, regular + intermittent, channels, number)
+                result = np.zeros((len(rows), 3))
+                for column, channel in enumerate(layout.columns):
+                    if channel >= 0:
+                        result[:, column] = explicit[:, channel] if channel < layout.regular else np.nan
+                return result
+    return _decode_prefixed(text, layout, number)
 
 
-def _decode_prefixed(text: str, regular: int, most: int, channels: list[int], number: int) -> np.ndarray:
+def _decode_prefixed(text: str, layout: _Layout, number: int) -> np.ndarray:
     """Decode any trace: values may be explicit (!), velocities (') or accelerations ("), and a prefix stays on."""
     rest = _VALUE.sub("", text).strip()
     if rest:
@@ -256,13 +290,14 @@ def _decode_prefixed(text: str, regular: int, most: int, channels: list[int], nu
     values = [token for token in tokens if not token[3]]
     count = int(comma.sum()) + 1 if values else 0
     sizes = np.bincount(point, minlength=count)
+    regular, most = layout.regular, layout.most
     if count and not (regular <= sizes.min() and sizes.max() <= most):
         odd = int(sizes[(sizes < regular) | (sizes > most)][0])
         wanted = regular if regular == most else f"{regular} to {most}"
         raise Unreadable(f"trace {number}: a point of {odd} values where the trace format has {wanted}")
     position = np.arange(len(point)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    result = np.zeros((count, len(channels)))
-    for column, channel in enumerate(channels):
+    result = np.zeros((count, 3))
+    for column, channel in enumerate(layout.columns):
         if channel < 0:
             continue
         here = np.flatnonzero(position == channel)

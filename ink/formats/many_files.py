@@ -197,7 +197,8 @@ class _Pending:
 
 
 def _from_pen_down(strokes: list[np.ndarray]) -> list[np.ndarray]:
-    return [stroke - (0, 0, strokes[0][0, 2]) for stroke in strokes]
+    start = strokes[0][0, 2]
+    return [stroke - (0, 0, start) for stroke in strokes] if start else strokes
 
 
 def _fault(strokes: list[np.ndarray]) -> str:
@@ -205,7 +206,7 @@ def _fault(strokes: list[np.ndarray]) -> str:
         return "no strokes"
     if any(len(stroke) == 0 for stroke in strokes):
         return "a stroke without points"
-    if not all(np.isfinite(s).all() and np.abs(s).max() <= np.finfo(np.float32).max for s in strokes):
+    if not np.abs(np.concatenate(strokes)).max() <= np.finfo(np.float32).max:  # nor is NaN
         return "a coordinate or time that is not finite"
     return ""
 
