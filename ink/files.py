@@ -58,6 +58,46 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Give an empty temporary folder beside `path`; on success it is synced and takes the place of `path`.
+
+    Raises:
+        InkmillError: the folder cannot be made or written to; `path` is as it was.
+    """
+    path = Path(path)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}"
+    old = temporary.with_name(f"{temporary.name}.old")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stray in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}"):
+            if not _writer_is_alive(stray):
+                shutil.rmtree(stray, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        if hasattr(os, "sync"):
+            os.sync()  # one call for many small files
+        if path.exists():
+            path.replace(old)
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    except InkmillError:
+        raise
+    except OSError as error:
+        raise InkmillError(
+            f"{path}: writing failed ({error.strerror or error}); nothing was left there. Expected a folder that "
+            f"this user may write to, on a disk with room."
+        ) from error
+    finally:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        for rest in (temporary, old):
+            if rest.is_dir():
+                shutil.rmtree(rest, ignore_errors=True)
+            else:
+                rest.unlink(missing_ok=True)
+
+
+@contextmanager
 def working_folder(parent: Path | str) -> Iterator[Path]:
     """Give an empty temporary folder inside `parent`, gone when the block ends; sweeps those of killed writers.
 

@@ -45,9 +45,49 @@ class Rejected:
 
 def write_quarantine(folder: Path, rejected: Sequence[Rejected]) -> None:
     """Write `quarantine.parquet`, also when it is empty: an empty one says that all was well."""
-    rows = [{**asdict(row), "excerpt": row.excerpt[:EXCERPT_LENGTH]} for row in rejected]
     with atomic_path(folder / FILE_NAME) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+        pq.write_table(_table(rejected), temporary, compression="zstd")
+
+
+def _table(rejected: Sequence[Rejected]) -> pa.Table:
+    rows = [{**asdict(row), "excerpt": row.excerpt[:EXCERPT_LENGTH]} for row in rejected]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+class QuarantineWriter:
+    """Write refusals batch by batch to one file; it appears when the block ends only if `keep` was called.
+
+    A context manager; memory does not grow with the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = False
+
+    def __enter__(self) -> QuarantineWriter:
+        self._target = atomic_path(self._path)
+        self._writer = pq.ParquetWriter(self._target.__enter__(), SCHEMA, compression="zstd")
+        return self
+
+    def write(self, rejected: Sequence[Rejected]) -> None:
+        """Append some refusals."""
+        if rejected:
+            self._writer.write_table(_table(rejected))
+
+    def keep(self) -> None:
+        """Let the file appear when the block ends, even by an error."""
+        self._kept = True
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._writer.close()
+        if self._kept:
+            self._target.__exit__(None, None, None)
+        else:
+            self._target.__exit__(_Discard, _Discard(), None)
+
+
+class _Discard(Exception):
+    """Ends an atomic block without its file."""
 
 
 def read_quarantine(folder: Path) -> list[Rejected]:

@@ -229,6 +229,8 @@ class Drawings:
             ink = Ink(x, y, t, stroke_offsets, drawing_offsets)
         except ValueError as error:
             raise DataError(f"drawing table: stroke offsets are inconsistent: {error}") from error
+        if not np.array_equal(ink.point_offsets, point_offsets):
+            raise DataError("drawing table: the offsets of a drawing do not begin at 0, or it has points but no stroke")
         return cls(ink, table.select(FACTS_SCHEMA.names))
 
     @classmethod
@@ -356,11 +358,16 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
 def _checked_metadata(path: Path | str) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
         raise DataError(f"{path}: not a readable Parquet file ({error}); run the stage that writes it again") from error
     if _METADATA_KEY not in metadata:
         raise DataError(f"{path}: a Parquet file, but not a drawing table of Inkmill (no `inkmill` metadata)")
-    value = json.loads(metadata[_METADATA_KEY])
+    try:
+        value = json.loads(metadata[_METADATA_KEY])
+    except ValueError as error:
+        raise DataError(f"{path}: its `inkmill` metadata is damaged; make or fetch the file again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: its `inkmill` metadata is no JSON object; make or fetch the file again")
     if value.get("schema_version") != SCHEMA_VERSION:
         raise DataError(
             f"{path}: schema version {value.get('schema_version')}, this Inkmill reads {SCHEMA_VERSION}; "

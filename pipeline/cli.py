@@ -157,6 +157,23 @@ def data_sources(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="file, folder or archive to read")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="file or folder to write")],
+    source_format: Annotated[str | None, typer.Option("--from", help="Format of IN; guessed unless given.")] = None,
+    target_format: Annotated[
+        str | None, typer.Option("--to", help="Format of OUT; that of its extension unless given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT.")] = False,
+) -> None:
+    """Convert ink between any two formats. Example: inkmill convert cat.ndjson cats --to svg"""
+    with _ready():
+        from pipeline.convert import convert as run_conversion
+
+        typer.echo(run_conversion(source, out, source_format, target_format, force=force).summary())
+
+
+@app.command()
 def report(
     dataset: Dataset = None, open: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False
 ) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -20,12 +20,16 @@ from ink.table import Drawings
 READERS = {
     "didi": "ink.formats.didi",
     "digits": "ink.formats.digits",
+    "inkml": "ink.formats.inkml",
     "mnist_idx": "ink.formats.mnist_idx",
     "omniglot": "ink.formats.omniglot",
+    "parquet": "ink.formats.parquet",
     "quickdraw_binary": "ink.formats.quickdraw_binary",
     "quickdraw_raw": "ink.formats.quickdraw_raw",
     "quickdraw_simplified": "ink.formats.quickdraw_simplified",
     "sketchrnn_npz": "ink.formats.sketchrnn_npz",
+    "svg": "ink.formats.svg",
+    "unipen": "ink.formats.unipen",
     "vectormnist": "ink.formats.vectormnist",
 }
 
@@ -64,6 +68,19 @@ class Reader(Protocol):
         """Yield the drawings of one file in batches of bounded size."""
 
 
+class Writer(Protocol):
+    """A module of this package that also writes.
+
+    `HOLDS` names what the format keeps beside the coordinates, of: times, labels, splits, keys, frames
+    (what normalize took away), copies (whose augmentation a drawing is).
+    """
+
+    HOLDS: frozenset[str]
+
+    def write(self, path: Path, drawings: Iterable[Drawings]) -> None:
+        """Write the drawings to a file or folder, atomically; from batches, memory holds one of them."""
+
+
 def reader(name: str) -> Reader:
     """Return the reader of a format.
 
@@ -72,4 +89,20 @@ def reader(name: str) -> Reader:
     """
     if name not in READERS:
         raise ParamsError(f"reader {name!r} does not exist; {suggest(name, READERS)}")
+    return import_module(READERS[name])  # type: ignore[return-value]
+
+
+def writers() -> list[str]:
+    """Return the names of the formats that can be written."""
+    return [name for name in READERS if hasattr(import_module(READERS[name]), "write")]
+
+
+def writer(name: str) -> Writer:
+    """Return the writer of a format.
+
+    Raises:
+        ParamsError: there is no such format, or it can only be read.
+    """
+    if not hasattr(reader(name), "write"):
+        raise ParamsError(f"format {name!r} can be read but not written; expected one of: {', '.join(writers())}")
     return import_module(READERS[name])  # type: ignore[return-value]

@@ -19,6 +19,7 @@ from ink.table import Drawings
 SPLITTABLE = True
 FOLDER = "full/simplified"
 SIDE = 255
+HOLDS = frozenset({"labels"})
 
 
 def source_files(categories: list[str]) -> list[str]:

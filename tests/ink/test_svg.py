@@ -8,7 +8,8 @@ from defusedxml import ElementTree
 
 from ink.errors import DataError
 from ink.geometry import arc_length_clock
-from ink.svg import grid_svg, read_svg, to_svg
+from ink.svg import grid_svg, to_svg
+from ink.svg_reader import read_svg
 from ink.table import Ink
 
 

@@ -26,6 +26,7 @@ from tests.ink.formats.samples import (
     zipped,
 )
 
+ELSEWHERE = {"inkml", "svg", "unipen", "parquet"}  # test_inkml, test_svg_files, test_unipen, test_convert
 VECTOR = sorted(set(SAMPLES) - {"mnist_idx"})
 TIMED = {"quickdraw_raw", "didi", "omniglot"}
 SPLITS = {
@@ -35,7 +36,7 @@ SPLITS = {
 
 
 def test_every_reader_has_a_sample_here():
-    assert set(READERS) == {*SAMPLES, "digits"}
+    assert set(READERS) == {*SAMPLES, "digits", *ELSEWHERE}
 
 
 @pytest.mark.parametrize("name", VECTOR)
