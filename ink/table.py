@@ -319,7 +319,13 @@ class DrawingsWriter:
         self._schema = SCHEMA.with_metadata({_METADATA_KEY: value.encode()})
 
     def __enter__(self) -> DrawingsWriter:
-        self._writer = pq.ParquetWriter(self._target.__enter__(), self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            self._target.__enter__(),
+            self._schema,
+            compression="zstd",
+            use_dictionary=["label", "split"],  # coordinates hardly repeat
+            use_byte_stream_split=[f"{axis}.list.element" for axis in "xyt"],
+        )
         return self
 
     def write(self, drawings: Drawings) -> None:
