@@ -48,7 +48,7 @@ def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any]
             params = read_params()
         _check_stages(params, dataset)
         for model in [JUDGE, *run.models]:
-            fit_params(params, model)
+            fit_params(params, dataset, model)
             build_model(params, dataset, model, classes=2)
     except ParamsError:
         if before:

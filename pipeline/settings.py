@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ink.params import Params, check, dataset_block, section
-from models import model_class
+from ink.errors import ParamsError
+from ink.params import Params, check, dataset_block, section, suggest
+from models import REGISTRY, model_class
 from models.base import SketchModel, build_config
 
 
@@ -51,23 +52,36 @@ def run_params(params: dict[str, Any]) -> RunParams:
     return run
 
 
-def fit_params(params: dict[str, Any], model: str) -> FitParams:
-    """Return the training recipe of a model."""
-    return _model_params(params, model).fit
+def fit_params(params: dict[str, Any], dataset: str, model: str) -> FitParams:
+    """Return the training recipe of a model on a dataset."""
+    return _model_params(params, dataset, model).fit
 
 
 def build_model(params: dict[str, Any], dataset: str, model: str, classes: int) -> SketchModel:
-    """Build an untrained model for a dataset; the dataset's `model` block fills what the config leaves open.
+    """Build an untrained model for a dataset.
+
+    The dataset's `model` block fills what the config leaves open; under a model's name it holds what that model
+    does otherwise on this dataset (`config`, `fit`).
 
     Raises:
         ParamsError: unknown model, dataset or key, a missing or refused value.
     """
     cls = model_class(model)
-    defaults = {**(dataset_block(params, dataset).get("model") or {}), "classes": classes}
-    config: Any = build_config(cls.Config, _model_params(params, model).config, defaults, f"models.{model}.config")
+    open_values = {name: value for name, value in _of_dataset(params, dataset).items() if name not in REGISTRY}
+    values = _model_params(params, dataset, model).config
+    config: Any = build_config(cls.Config, values, {**open_values, "classes": classes}, f"models.{model}.config")
     return cls(config)
 
 
-def _model_params(params: dict[str, Any], model: str) -> ModelParams:
+def _model_params(params: dict[str, Any], dataset: str, model: str) -> ModelParams:
     model_class(model)
-    return check((params.get("models") or {}).get(model) or {}, ModelParams, f"models.{model}")
+    block = dict((params.get("models") or {}).get(model) or {})
+    for part, values in (_of_dataset(params, dataset).get(model) or {}).items():
+        if part not in block:
+            raise ParamsError(f"params.yaml, section datasets.{dataset}.model.{model}: {suggest(part, block)}")
+        block[part] = {**block[part], **values}
+    return check(block, ModelParams, f"models.{model} (dataset {dataset})")
+
+
+def _of_dataset(params: dict[str, Any], dataset: str) -> dict[str, Any]:
+    return dataset_block(params, dataset).get("model") or {}

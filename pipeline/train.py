@@ -124,7 +124,7 @@ def register(dataset: str, model: str, summary: dict[str, Any]) -> dict[str, Any
 
 def _job(params: dict[str, Any], data: Dataset, model: str, network: SketchModel) -> tuple[Job, dict[str, Any]]:
     """Return the training job and the settings that were resolved for it."""
-    run, recipe = run_params(params), fit_params(params, model)
+    run, recipe = run_params(params), fit_params(params, data.name, model)
     settings = {
         "model": model,
         "config": asdict(network.config),

@@ -23,7 +23,7 @@ def params():
 @pytest.mark.parametrize("dataset", sorted(PARAMS["datasets"]))
 def test_every_model_builds_on_every_dataset(dataset, model, params):
     built = build_model(params, dataset, model, classes=10)
-    assert fit_params(params, model).steps >= 1
+    assert fit_params(params, dataset, model).steps >= 1
     for key, value in PARAMS["models"][model]["config"].items():
         found = getattr(built.config, key)
         assert (list(found) if isinstance(value, list) else found) == value
@@ -50,6 +50,22 @@ def test_a_models_own_value_wins_over_the_datasets(params):
     assert build_model(params, "digits", "rnn_seq2seq", 10).config.points == of_dataset
 
 
+def test_a_dataset_may_change_a_models_config_and_recipe(params):
+    own = {"config": {"omega": 1.5}, "fit": {"learning_rate": 0.5}}
+    params["datasets"]["digits"]["model"]["sketchode"] = own
+    assert build_model(params, "digits", "sketchode", 10).config.omega == 1.5
+    recipe = fit_params(params, "digits", "sketchode")
+    assert recipe.learning_rate == 0.5 and recipe.steps == PARAMS["models"]["sketchode"]["fit"]["steps"]
+    assert fit_params(params, "digits", "rnn_seq2seq").learning_rate != 0.5
+    own["fits"] = own.pop("fit")
+    with pytest.raises(ParamsError, match=r"datasets\.digits\.model\.sketchode: did you mean 'fit'"):
+        fit_params(params, "digits", "sketchode")
+    own["fit"] = {"learning_rat": 1}
+    del own["fits"]
+    with pytest.raises(ParamsError, match="unknown key 'fit.learning_rat'"):
+        fit_params(params, "digits", "sketchode")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -73,8 +89,8 @@ def test_all_faults_of_a_recipe_are_reported_at_once(params):
     recipe["learning_rat"] = recipe.pop("learning_rate")
     recipe["clip_norm"] = 0
     with pytest.raises(ParamsError) as caught:
-        fit_params(params, "sketchode")
-    assert str(caught.value).startswith("params.yaml, section models.sketchode: ")
+        fit_params(params, "digits", "sketchode")
+    assert str(caught.value).startswith("params.yaml, section models.sketchode (dataset digits): ")
     for part in ("'fit.learning_rate' is missing", "fit.learning_rat'", "fit.clip_norm", "got 0"):
         assert part in str(caught.value)
 
@@ -87,8 +103,8 @@ def test_a_missing_config_key_and_a_missing_block_are_named(params):
     with pytest.raises(ParamsError, match="missing hidden_size, latent_size, points"):
         build_model(params, "digits", "rnn_seq2seq", 10)
     del params["models"]["rnn_seq2seq"]
-    with pytest.raises(ParamsError, match=r"models\.rnn_seq2seq: key 'config' is missing; key 'fit' is missing"):
-        fit_params(params, "rnn_seq2seq")
+    with pytest.raises(ParamsError, match=r"models\.rnn_seq2seq \(dataset digits\): key 'config' is missing; key 'fit' is missing"):
+        fit_params(params, "digits", "rnn_seq2seq")
 
 
 def test_an_unknown_dataset_is_answered_with_the_nearest(params):
