@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -319,7 +320,10 @@ class DrawingsWriter:
         self._schema = SCHEMA.with_metadata({_METADATA_KEY: value.encode()})
 
     def __enter__(self) -> DrawingsWriter:
-        self._writer = pq.ParquetWriter(self._target.__enter__(), self._schema, compression="zstd")
+        with ExitStack() as stack:
+            temporary = stack.enter_context(self._target)
+            self._writer = stack.enter_context(pq.ParquetWriter(temporary, self._schema, compression="zstd"))
+            self._open = stack.pop_all()
         return self
 
     def write(self, drawings: Drawings) -> None:
@@ -328,8 +332,7 @@ class DrawingsWriter:
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._writer.close()
-        self._target.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
 
 
 def read_drawings(path: Path | str) -> Drawings:
