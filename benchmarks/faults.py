@@ -151,16 +151,16 @@ def attempt(trial: Trial, whole: Undisturbed, folder: Path) -> Outcome:
     """Kill a stage in a copy of the project, run it again, and compare with the undisturbed run."""
     outcome = Outcome(trial)
     seconds, wrote = whole.seconds[trial.stage, trial.workers]
-    wait = wrote + trial.moment * (seconds - wrote) if trial.work else trial.moment * seconds
+    wait = trial.moment * (seconds - wrote if trial.work else seconds)
     semaphores = _semaphores()
     for _ in range(6):
         shutil.rmtree(folder, ignore_errors=True)
         _copy(whole.folder, folder, trial)
         process = start(folder, trial.stage, trial.workers)
-        if _kill(process, trial.victim, wait, outcome):
+        if _kill(process, trial, wait, folder / "data" / STAGES[trial.stage], outcome):
             break
         finish(process)
-        wait *= 0.85  # it was faster than the undisturbed one
+        wait /= 2  # it was faster than the undisturbed one
     else:
         outcome.faults.append("was over before every kill")
         return outcome
@@ -193,13 +193,16 @@ def _copy(whole: Path, folder: Path, trial: Trial) -> None:
         shutil.copytree(whole / place, folder / place, copy_function=os.link)
 
 
-def _kill(process: subprocess.Popen[str], victim: str, wait: float, outcome: Outcome) -> bool:
-    """Kill at the moment, and reap the top process; False if it was over before."""
-    started = time.perf_counter()
-    while time.perf_counter() - started < wait:
+def _kill(process: subprocess.Popen[str], trial: Trial, wait: float, out: Path, outcome: Outcome) -> bool:
+    """Kill so many seconds after the start, or after the first write, and reap; False if it was over before."""
+    started, before, wrote = time.perf_counter(), _changed(out), None if trial.work else time.perf_counter()
+    while wrote is None or time.perf_counter() - wrote < wait:
         if process.poll() is not None:
             return False
+        if wrote is None and _changed(out) != before:
+            wrote = time.perf_counter()
         time.sleep(0.001)
+    victim = trial.victim
     workers = [int(name.split()[0]) for name in _session(process.pid) if "spawn_main" in name]
     if process.poll() is not None:
         return False
@@ -220,6 +223,14 @@ def _kill(process: subprocess.Popen[str], victim: str, wait: float, outcome: Out
     assert process.stderr is not None
     process.stderr.close()
     return process.returncode == -signal.SIGKILL
+
+
+def _changed(folder: Path) -> int | None:
+    """Return when something last appeared in a folder or left it."""
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _compare(whole: Path, folder: Path, stage: str, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.files import atomic_path
 
 SCHEMA_VERSION = 1
@@ -229,7 +229,7 @@ class Drawings:
         try:
             ink = Ink(x, y, t, stroke_offsets, drawing_offsets)
         except ValueError as error:
-            raise DataError(f"drawing table: stroke offsets are inconsistent: {error}") from error
+            raise DataError(f"drawing table: stroke offsets are inconsistent: {one_line(error)}") from error
         if not np.array_equal(ink.point_offsets, point_offsets):
             raise DataError("drawing table: the offsets of a drawing do not begin at 0, or it has points but no stroke")
         return cls(ink, table.select(FACTS_SCHEMA.names))
@@ -362,7 +362,7 @@ def _checked_metadata(path: Path | str) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
-        raise DataError(f"{path}: not a readable Parquet file ({error}); run the stage that writes it again") from error
+        raise DataError(f"{path}: not a readable Parquet file ({one_line(error)}); run the stage that writes it again") from error
     if _METADATA_KEY not in metadata:
         raise DataError(f"{path}: a Parquet file, but not a drawing table of Inkmill (no `inkmill` metadata)")
     try:

@@ -150,7 +150,8 @@ def parquet() -> bytes:
         rows.append(facts | ink | {"center_x": 0.0, "center_y": 0.0, "scale": 1.0})
     metadata = {b"inkmill": json.dumps({"schema_version": SCHEMA_VERSION}).encode()}
     content = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata)), content)
+    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
+    pq.write_table(table, content, compression="none", write_statistics=False)
     return content.getvalue()
 
 
