@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ STAGES = ("download", "simplify", "normalize", "augment", "shard")
 FOLDERS = ("raw", "simplified", "normalized", "augmented", "shards")
 
 
-def replicate(mirror: Path, target: Path, drawings: int) -> int:
-    """Write at least `drawings` raw drawings laid out like upstream; return how many."""
+def replicate(mirror: Path, target: Path, drawings: int, categories: Sequence[str] = ()) -> int:
+    """Write at least `drawings` raw drawings, of all or some categories, laid out like upstream; return how many."""
     sources = sorted((mirror / "quickdraw" / "full" / "raw").glob("*.ndjson"))
+    sources = [path for path in sources if not categories or path.stem in categories]
     lines = {path.name: [line for line in path.read_bytes().splitlines() if line.strip()] for path in sources}
     copies = -(-drawings // sum(map(len, lines.values())))
     folder = target / "quickdraw" / "full" / "raw"

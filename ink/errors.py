@@ -30,6 +30,11 @@ class RegistryError(InkmillError, LookupError):
     """The model registry lacks what was asked for."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return what a library says, fit for a paragraph: no line breaks, no control characters of a damaged file."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)).split())
+
+
 @contextmanager
 def report_errors() -> Iterator[None]:
     """Print an `InkmillError` as one paragraph and leave with exit code 1; other errors pass with their traceback."""

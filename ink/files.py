@@ -1,7 +1,7 @@
 """Files that are whole or absent: atomic writes, content hashes.
 
-A killed writer leaves nothing under the final name. Temporary files lie beside their target, start
-with `.tmp-` and are swept by the next writer of the same target.
+A killed writer leaves nothing under the final name. Temporary files lie beside their target, are named
+`.tmp-<process>-<target>`, locked while their writer lives, and swept by the next writer of the same target.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ink.errors import InkmillError
+
+try:
+    import fcntl
+except ImportError:  # not on every system
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -37,9 +42,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stray in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}"):
-            if not _writer_is_alive(stray):
-                stray.unlink(missing_ok=True)
+        for stray in _left_by_the_dead(path):
+            stray.unlink(missing_ok=True)
         temporary.touch()
     except OSError as error:
         raise InkmillError(
@@ -47,8 +51,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             f"may write to. Change its permissions or choose another output folder."
         ) from error
     try:
-        yield temporary
-        publish(temporary, path)
+        with _held(temporary):
+            yield temporary
+            publish(temporary, path)
     except InkmillError:
         raise  # a DownloadError is an OSError too, but it is about the source, not about this file
     except OSError as error:
@@ -69,11 +74,11 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stray in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}"):
-            if not _writer_is_alive(stray):
-                shutil.rmtree(stray, ignore_errors=True)
+        for stray in _left_by_the_dead(path):
+            shutil.rmtree(stray, ignore_errors=True)
         temporary.mkdir()
-        yield temporary
+        with _held(temporary):
+            yield temporary
         if hasattr(os, "sync"):
             os.sync()  # one call for many small files
         if path.exists():
@@ -108,11 +113,11 @@ def working_folder(parent: Path | str) -> Iterator[Path]:
     folder = parent / f"{TEMPORARY_PREFIX}{os.getpid()}-work"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for stray in parent.glob(f"{TEMPORARY_PREFIX}*-work"):
-            if not _writer_is_alive(stray):
-                shutil.rmtree(stray, ignore_errors=True)
+        for stray in _left_by_the_dead(parent / "work"):
+            shutil.rmtree(stray, ignore_errors=True)
         folder.mkdir()
-        yield folder
+        with _held(folder):
+            yield folder
     except InkmillError:
         raise
     except OSError as error:
@@ -143,9 +148,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         InkmillError: another process holds it.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on every system
+    if fcntl is None:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -184,18 +187,50 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _writer_is_alive(temporary: Path) -> bool:
-    """Tell whether the process that is named in a temporary file's name still runs."""
-    pid = temporary.name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
-    if not pid.isdigit() or int(pid) == os.getpid():
-        return False
+def _left_by_the_dead(path: Path) -> Iterator[Path]:
+    """Yield the temporary files or folders of `path` whose writers are gone."""
+    for stray in path.parent.glob(f"{TEMPORARY_PREFIX}*"):
+        _, writer, *name = stray.name.split("-", 2)
+        if name == [path.name] and not (writer.isdigit() and _is_alive(int(writer), stray)):
+            yield stray
+
+
+@contextmanager
+def _held(temporary: Path) -> Iterator[None]:
+    """Lock a temporary file or folder: its writer's number alone may belong to another process, or a zombie, later."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(temporary, os.O_RDONLY)
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_alive(writer: int, temporary: Path) -> bool:
+    """Tell whether the process that made a temporary file still runs."""
+    try:
+        os.kill(writer, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
+        pass
+    if fcntl is None:
+        return writer != os.getpid()
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY)
+    except OSError:
         return True
-    return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _fsync_folder(folder: Path) -> None:

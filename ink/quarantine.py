@@ -79,7 +79,11 @@ class QuarantineWriter:
         self._kept = True
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        except BaseException as failure:
+            self._target.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         if self._kept:
             self._target.__exit__(None, None, None)
         else:

@@ -18,7 +18,7 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 from svgpathtools import Arc, parse_path
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.geometry import arc_length_clock
 from ink.table import Ink
 
@@ -94,9 +94,9 @@ def parse_svg(source: Path | str | bytes, where: str) -> Element:
     except OSError as error:
         raise DataError(f"{where}: cannot be read ({error.strerror or error}); give the path of an SVG file") from error
     except DefusedXmlException as error:
-        raise DataError(f"{where}: XML entities are refused ({error}); save it as plain SVG") from error
+        raise DataError(f"{where}: XML entities are refused ({one_line(error)}); save it as plain SVG") from error
     except (ParseError, ValueError, LookupError, RecursionError) as error:
-        raise DataError(f"{where}: expected an SVG file, but it is not well-formed XML: {error}") from error
+        raise DataError(f"{where}: expected an SVG file, but it is not well-formed XML: {one_line(error)}") from error
     if _tag(root) != "svg":
         raise DataError(f"{where}: expected an svg root element, got {_tag(root)!r}")
     return root

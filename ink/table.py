@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.files import atomic_path
 
 SCHEMA_VERSION = 1
@@ -228,7 +229,7 @@ class Drawings:
         try:
             ink = Ink(x, y, t, stroke_offsets, drawing_offsets)
         except ValueError as error:
-            raise DataError(f"drawing table: stroke offsets are inconsistent: {error}") from error
+            raise DataError(f"drawing table: stroke offsets are inconsistent: {one_line(error)}") from error
         if not np.array_equal(ink.point_offsets, point_offsets):
             raise DataError("drawing table: the offsets of a drawing do not begin at 0, or it has points but no stroke")
         return cls(ink, table.select(FACTS_SCHEMA.names))
@@ -319,13 +320,17 @@ class DrawingsWriter:
         self._schema = SCHEMA.with_metadata({_METADATA_KEY: value.encode()})
 
     def __enter__(self) -> DrawingsWriter:
-        self._writer = pq.ParquetWriter(
-            self._target.__enter__(),
-            self._schema,
-            compression="zstd",
-            use_dictionary=["label", "split"],  # coordinates hardly repeat
-            use_byte_stream_split=[f"{axis}.list.element" for axis in "xyt"],
-        )
+        with ExitStack() as stack:
+            temporary = stack.enter_context(self._target)
+            writer = pq.ParquetWriter(
+                temporary,
+                self._schema,
+                compression="zstd",
+                use_dictionary=["label", "split"],  # coordinates hardly repeat
+                use_byte_stream_split=[f"{axis}.list.element" for axis in "xyt"],
+            )
+            self._writer = stack.enter_context(writer)
+            self._open = stack.pop_all()
         return self
 
     def write(self, drawings: Drawings) -> None:
@@ -334,8 +339,7 @@ class DrawingsWriter:
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._writer.close()
-        self._target.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
 
 
 def read_drawings(path: Path | str) -> Drawings:
@@ -365,7 +369,9 @@ def _checked_metadata(path: Path | str) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
-        raise DataError(f"{path}: not a readable Parquet file ({error}); run the stage that writes it again") from error
+        raise DataError(
+            f"{path}: not a readable Parquet file ({one_line(error)}); run the stage that writes it again"
+        ) from error
     if _METADATA_KEY not in metadata:
         raise DataError(f"{path}: a Parquet file, but not a drawing table of Inkmill (no `inkmill` metadata)")
     try:

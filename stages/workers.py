@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -109,8 +110,17 @@ def _in_order(submit: Callable[[T], Any], tasks: Sequence[T], ahead: int) -> Ite
 
 def _start_worker() -> None:
     """One thread a process, and no process outlives its stage, even one that was killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if sys.platform == "linux":  # at once, even inside a kernel that holds Python's lock
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
     import numba
 
     numba.set_num_threads(1)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """Leave when the parent is gone; it may be gone already, before this process could ask to be told."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

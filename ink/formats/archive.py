@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 
 MAX_MEMBER = 1 << 30  # bytes of one member, unpacked
 MAX_RATIO = 250  # unpacked to packed; text and ink pack 2 to 10 times, deflate allows 1032
@@ -93,7 +93,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, UnicodeError) as error:
         raise DataError(
-            f"{path}: expected a zip archive, got a file that is none ({error}); download it again"
+            f"{path}: expected a zip archive, got a file that is none ({one_line(error)}); download it again"
         ) from error
     with file:
         yield Archive(path, file)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.formats import Batch
+from ink.quarantine import Rejected
 from ink.table import Drawings
 from ink.vectorize import vectorize
 
 FILE = "digits.csv"
-_SIDE = 8
+_SIDE, _WHITE = 8, 16
 
 
 def source_files(categories: list[str]) -> list[str]:
@@ -41,10 +42,18 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except ValueError as error:
-        raise DataError(f"{path}: expected 64 pixels and a label per line: {error}") from error
+        raise DataError(f"{path}: expected 64 pixels and a label per line: {one_line(error)}") from error
     if table.shape[1] != _SIDE * _SIDE + 1:
         raise DataError(f"{path}: expected {_SIDE * _SIDE + 1} columns, got {table.shape[1]}")
-    images = table[:, :-1].reshape(-1, _SIDE, _SIDE)
-    keys = [f"digits/{row:04d}" for row in range(len(table))]
-    drawings = Drawings.build(vectorize(images), keys, [str(int(label)) for label in table[:, -1]])
-    yield Batch(drawings, lines=list(range(1, len(table) + 1)))
+    pixels, labels = table[:, :-1], table[:, -1]
+    why = np.full(len(table), "", dtype=object)
+    why[~np.isin(labels, np.arange(10))] = "a label other than 0 to 9"
+    why[~((pixels >= 0) & (pixels <= _WHITE)).all(axis=1)] = f"a pixel that is not from 0 to {_WHITE}"
+    good = np.flatnonzero(why == "")
+    drawings = Drawings.build(
+        vectorize(pixels[good].reshape(-1, _SIDE, _SIDE)),
+        [f"digits/{row:04d}" for row in good],
+        [str(int(label)) for label in labels[good]],
+    )
+    bad = [Rejected(path.name, row + 1, f"digits/{row:04d}", why[row]) for row in np.flatnonzero(why != "").tolist()]
+    yield Batch(drawings, lines=(good + 1).tolist(), rejected=bad)

@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from ink.errors import DataError, InkmillError
+from ink.errors import DataError, InkmillError, one_line
 from ink.files import atomic_folder, atomic_path
 from ink.formats import Batch
 from ink.geometry import arc_length_clock
@@ -266,7 +266,9 @@ def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixP
                         if stream is not None:
                             yield PurePosixPath(member.name), _content(stream)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: the archive is damaged, encrypted or cut short ({error}); fetch it again") from error
+        raise DataError(
+            f"{path}: the archive is damaged, encrypted or cut short ({one_line(error)}); fetch it again"
+        ) from error
 
 
 def _wanted(name: str, suffixes: tuple[str, ...]) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.formats import Batch
 from ink.table import Drawings
 from ink.vectorize import vectorize
@@ -24,6 +24,7 @@ _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
 _BATCH = 2000
 _TEST = "t10k"
 _MAX_BYTES = 1 << 30  # unpacked; EMNIST, the largest of the kin, needs 640 MB
+_CHUNK = 1 << 20
 _MAX_SIDE = 512  # pixels of a raster
 
 
@@ -64,11 +65,13 @@ def read_idx(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as stream:
-            raw = stream.read(_MAX_BYTES + 1)
+            raw = bytearray()  # grows with what is there, not with what is allowed
+            while len(raw) <= _MAX_BYTES and (chunk := stream.read(_CHUNK)):
+                raw += chunk
         zero, kind, dimensions = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{dimensions}I", raw[4 : 4 + 4 * dimensions])
     except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise DataError(f"{path}: not a readable IDX file ({error})") from error
+        raise DataError(f"{path}: not a readable IDX file ({one_line(error)})") from error
     values = np.frombuffer(raw, np.uint8)[4 + 4 * dimensions :]
     if len(raw) > _MAX_BYTES or max(shape[1:], default=0) > _MAX_SIDE:
         raise DataError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.formats import Batch
 from ink.quarantine import FILE_NAME
 from ink.table import Drawings, DrawingsWriter, read_metadata
@@ -44,13 +44,17 @@ def _rows(path: Path) -> Iterator[Batch]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
+                batch.validate(full=True)  # text that is not UTF-8, offsets out of order
                 drawings = Drawings.from_table(pa.Table.from_batches([batch]))
                 yield Batch(drawings, list(range(row, row + len(drawings))))
                 row += len(drawings)
+            promised = file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: damaged after row {row} ({error}); make or fetch it again") from error
+            raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: damaged after row {row} ({one_line(error)}); make or fetch it again") from error
+    if row != promised:  # a damaged page is an end to Arrow, not an error
+        raise DataError(f"{path}: damaged, {row} rows of the {promised} it says; make or fetch it again")
 
 
 def write(path: Path, drawings: Iterable[Drawings]) -> None:

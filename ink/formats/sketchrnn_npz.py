@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ink.errors import DataError
+from ink.errors import DataError, one_line
 from ink.files import atomic_path
 from ink.formats import Batch
 from ink.formats.archive import BadMember, open_archive
@@ -53,7 +53,7 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
                 rows = load_npy(archive.read(f"{split}.npy"))
             except (BadMember, BadPickle) as error:
                 raise DataError(
-                    f"{path}: its array {split} cannot be read: {error}. Expected an array of int16 arrays, one a "
+                    f"{path}: its array {split} cannot be read: {one_line(error)}. Expected an array of int16 arrays, one a "
                     f"drawing; download the file again, or from its publisher."
                 ) from error
             for row, stroke3 in enumerate(rows):

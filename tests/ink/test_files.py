@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ink.errors import InkmillError
-from ink.files import atomic_path, sha256_file, write_json, write_text
+from ink.files import atomic_path, sha256_file, working_folder, write_json, write_text
 
 
 def names(folder):
@@ -56,12 +56,40 @@ def test_a_killed_writer_leaves_nothing_under_the_name_and_is_swept(tmp_path):
 
 
 def test_the_temporary_file_of_a_living_writer_is_left_alone(tmp_path):
-    living = tmp_path / f".tmp-{os.getppid()}-x.txt"
-    other = tmp_path / f".tmp-{2**22 + 12345}-y.txt"
-    for path in (living, other):
-        path.write_text("half")
+    script = (
+        "import sys\nfrom ink.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary:\n    print(temporary.name, flush=True)\n    sys.stdin.read()\n"
+    )
+    other = tmp_path / f".tmp-{2**22 + 12345}-y-x.txt"
+    other.write_text("of another target, whose name ends alike")
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "x.txt")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        living = writer.stdout.readline().strip()
+        write_text(tmp_path / "x.txt", "whole")
+        assert names(tmp_path) == sorted([living, other.name, "x.txt"])
+        writer.stdin.close()
+    assert writer.returncode == 0 and names(tmp_path) == [other.name, "x.txt"]
+
+
+def test_a_killed_writers_number_protects_nothing_when_another_process_has_it(tmp_path):
+    for number in (os.getpid(), os.getppid(), 1, 2**70):
+        (tmp_path / f".tmp-{number}-x.txt").write_text("half")
+        (tmp_path / f".tmp-{number}-work").mkdir()
     write_text(tmp_path / "x.txt", "whole")
-    assert names(tmp_path) == sorted([living.name, other.name, "x.txt"])
+    with working_folder(tmp_path) as folder:
+        assert names(tmp_path) == [folder.name, "x.txt"]
+    assert names(tmp_path) == ["x.txt"]
+
+
+def test_threads_of_one_process_leave_each_others_files_alone(tmp_path):
+    with atomic_path(tmp_path / "pick-axe.txt") as one:
+        write_text(tmp_path / "axe.txt", "two")
+        one.write_text("one")
+    assert names(tmp_path) == ["axe.txt", "pick-axe.txt"]
 
 
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ink.errors import DataError
+from ink.errors import DataError, InkmillError
+from ink.quarantine import QuarantineWriter
 from ink.table import (
     FACTS_SCHEMA,
     SCHEMA,
@@ -207,3 +208,16 @@ def test_files_that_are_not_drawings_are_refused(tmp_path):
     pq.write_table(newer.empty_table(), tmp_path / "newer")
     with pytest.raises(DataError, match="schema version 99"):
         list(iter_drawings(tmp_path / "newer"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the writer is closed again
+@pytest.mark.parametrize("make", [lambda path: DrawingsWriter(path, {}), QuarantineWriter])
+def test_a_file_that_cannot_be_closed_leaves_nothing(tmp_path, monkeypatch, make):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(InkmillError, match="No space left on device"):
+        patched.setattr(pq.ParquetWriter, "close", full)
+        with make(tmp_path / "x.parquet"):
+            pass
+    assert not list(tmp_path.iterdir())

@@ -62,7 +62,7 @@ def test_a_dataset_may_change_a_models_config_and_recipe(params):
         fit_params(params, "digits", "sketchode")
     own["fit"] = {"learning_rat": 1}
     del own["fits"]
-    with pytest.raises(ParamsError, match="unknown key 'fit.learning_rat'"):
+    with pytest.raises(ParamsError, match=r"unknown key 'fit\.learning_rat'"):
         fit_params(params, "digits", "sketchode")
 
 
@@ -103,7 +103,8 @@ def test_a_missing_config_key_and_a_missing_block_are_named(params):
     with pytest.raises(ParamsError, match="missing hidden_size, latent_size, points"):
         build_model(params, "digits", "rnn_seq2seq", 10)
     del params["models"]["rnn_seq2seq"]
-    with pytest.raises(ParamsError, match=r"models\.rnn_seq2seq \(dataset digits\): key 'config' is missing; key 'fit' is missing"):
+    missing = "key 'config' is missing; key 'fit' is missing"
+    with pytest.raises(ParamsError, match=rf"models\.rnn_seq2seq \(dataset digits\): {missing}"):
         fit_params(params, "digits", "rnn_seq2seq")
 
 

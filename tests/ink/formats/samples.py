@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ink.formats import Batch, reader
-from ink.table import Drawings
+from ink.table import SCHEMA, SCHEMA_VERSION, Drawings
 
 COUNT = 8
 RASTERS = 2  # vectorising takes its time
@@ -81,6 +83,78 @@ def omniglot(n: int) -> bytes:
     return ("START\n" + "".join(texts)).encode()
 
 
+def inkml(n: int) -> bytes:
+    """Drawing n as InkML: explicit values, or, for odd n, differences (W3C, 3.2.1) and a context by reference."""
+    if n % 2:
+        rows = [
+            ", ".join(f"{a} {b} {c}" for a, b, c in np.diff(np.transpose(stroke), axis=0).tolist())
+            for stroke in timed(n)
+        ]
+        first = [np.transpose(stroke)[0].tolist() for stroke in timed(n)]
+        traces = [f"{a} {b} {c}, '{_quoted(row)}" for (a, b, c), row in zip(first, rows, strict=True)]
+    else:
+        traces = [", ".join(f"{a} {b} {c}" for a, b, c in np.transpose(stroke).tolist()) for stroke in timed(n)]
+    form = (
+        '<traceFormat xml:id="f"><channel name="X" type="decimal"/><channel name="Y" type="decimal"/>'
+        '<channel name="T" type="integer" units="ms"/></traceFormat>'
+    )
+    if n % 2:
+        form = f'<definitions>{form}<context xml:id="c" traceFormatRef="#f"/></definitions>'
+    attribute = ' contextRef="#c"' if n % 2 else ""
+    body = "".join(f"<trace{attribute}>{trace}</trace>" for trace in traces)
+    head = '<ink xmlns="http://www.w3.org/2003/InkML"><annotation type="label">cat</annotation>'
+    return f"{head}{form}{body}</ink>".encode()
+
+
+def _quoted(row: str) -> str:
+    """A row of differences, each channel of its first point marked."""
+    first, *others = row.split(", ")
+    return ", ".join([first.replace(" ", " '"), *others])
+
+
+def svg(n: int) -> bytes:
+    """Drawing n as SVG: polylines, or, for odd n, relative paths in a group."""
+    if n % 2:
+        shapes = []
+        for stroke in strokes(n):
+            points = np.transpose(stroke)
+            moves = " ".join(f"l{dx},{dy}" for dx, dy in np.diff(points, axis=0))
+            shapes.append(f'<path d="m{points[0][0]},{points[0][1]} {moves}"/>')
+        body = f'<g transform="translate(1 0) translate(-1 0)">{"".join(shapes)}</g>'
+    else:
+        body = "".join(
+            '<polyline points="' + " ".join(f"{x},{y}" for x, y in np.transpose(stroke)) + '"/>'
+            for stroke in strokes(n)
+        )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 255 255" data-label="cat">{body}</svg>'.encode()
+
+
+def unipen() -> bytes:
+    """All drawings as one UNIPEN file: y upwards, a segment a drawing."""
+    text = ".VERSION 1.0\n.COORD X Y T\n.HIERARCHY DRAWING\n"
+    for n in range(COUNT):
+        text += f'.SEGMENT DRAWING {2 * n}-{2 * n + 1} OK "cat"\n'
+        for stroke in timed(n):
+            text += ".PEN_DOWN\n" + "".join(f" {x} {-y} {t}\n" for x, y, t in np.transpose(stroke)) + ".PEN_UP\n"
+    return text.encode()
+
+
+def parquet() -> bytes:
+    """All drawings as the drawing table of design.md, from plain lists."""
+    rows = []
+    for n in range(COUNT):
+        points = np.concatenate([np.transpose(stroke) for stroke in strokes(n)])
+        length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+        facts = {"key": f"own/{n}", "parent": f"own/{n}", "label": "cat", "split": "", "copy": 0, "timed": False}
+        ink = {"x": points[:, 0].tolist(), "y": points[:, 1].tolist(), "t": length.tolist(), "offsets": [0, 3]}
+        rows.append(facts | ink | {"center_x": 0.0, "center_y": 0.0, "scale": 1.0})
+    metadata = {b"inkmill": json.dumps({"schema_version": SCHEMA_VERSION}).encode()}
+    content = io.BytesIO()
+    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
+    pq.write_table(table, content, compression="none", write_statistics=False)
+    return content.getvalue()
+
+
 def idx(array: np.ndarray) -> bytes:
     """An IDX file of bytes."""
     header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
@@ -96,6 +170,11 @@ def _images() -> bytes:
     for n in range(RASTERS):
         images[n, 2:10, 1 + n] = 255
     return idx(images)
+
+
+def _digits() -> bytes:
+    rows = [[16 * (2 + n <= place % 8 <= 3 + n and 8 <= place < 56) for place in range(64)] for n in range(RASTERS)]
+    return "".join(",".join(map(str, [*row, n])) + "\n" for n, row in enumerate(rows)).encode()
 
 
 SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -130,6 +209,11 @@ SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: zipped({f"strokes/Latin/character{n:02d}/{n:04d}_01.txt": omniglot(n) for n in range(COUNT)}),
     ),
     "mnist_idx": ("t10k-images-idx3-ubyte.gz", _images),
+    "digits": ("digits.csv", _digits),
+    "inkml": ("ink.zip", lambda: zipped({f"cat/{n}.inkml": inkml(n) for n in range(COUNT)})),
+    "svg": ("svg.zip", lambda: zipped({f"cat/{n}.svg": svg(n) for n in range(COUNT)})),
+    "unipen": ("cat.unp", unipen),
+    "parquet": ("cat.parquet", parquet),
 }
 
 

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -26,9 +27,8 @@ from tests.ink.formats.samples import (
     zipped,
 )
 
-ELSEWHERE = {"inkml", "svg", "unipen", "parquet"}  # test_inkml, test_svg_files, test_unipen, test_convert
-VECTOR = sorted(set(SAMPLES) - {"mnist_idx"})
-TIMED = {"quickdraw_raw", "didi", "omniglot"}
+VECTOR = sorted(set(SAMPLES) - {"mnist_idx", "digits"})
+TIMED = {"quickdraw_raw", "didi", "omniglot", "inkml", "unipen"}
 SPLITS = {
     "didi": ["train", "valid", "test", "train", "valid", "test", "train", "valid"],
     "sketchrnn_npz": ["train"] * 6 + ["valid", "test"],
@@ -36,7 +36,7 @@ SPLITS = {
 
 
 def test_every_reader_has_a_sample_here():
-    assert set(READERS) == {*SAMPLES, "digits", *ELSEWHERE}
+    assert set(READERS) == set(SAMPLES)
 
 
 @pytest.mark.parametrize("name", VECTOR)
@@ -72,6 +72,10 @@ def test_labels_and_keys(tmp_path):
         "vectormnist": ("1", "vectormnist/1/001"),
         "didi": ("d1", "didi/k1"),
         "omniglot": ("Latin/character01", "omniglot/Latin/character01/0001_01"),
+        "inkml": ("cat", "inkml/cat/1"),
+        "svg": ("cat", "svg/cat/1"),
+        "unipen": ("cat", "unipen/cat/00001"),
+        "parquet": ("cat", "own/1"),
     }
 
 
@@ -169,3 +173,51 @@ def test_a_file_of_another_kind_is_refused_with_its_name(tmp_path, name, content
 def test_an_npz_of_other_arrays_is_refused(tmp_path):
     with pytest.raises(DataError, match="expected the arrays train, valid, test"):
         read("sketchrnn_npz", write(tmp_path, "sketchrnn_npz", npz({"weights": [stroke3(0)]})))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        (3, "-1", "a pixel"),
+        (3, "NaN", "a pixel"),
+        (3, "1e308", "a pixel"),
+        (64, "inf", "a label"),
+        (64, "2.5", "a label"),
+    ],
+)
+def test_a_digit_that_is_none_is_one_quarantine_row(tmp_path, column, value, reason):
+    good, bad = SAMPLES["digits"][1]().decode().splitlines()
+    cells = bad.split(",")
+    cells[column] = value
+    batch = read("digits", write(tmp_path, "digits", f"{good}\n{','.join(cells)}\n".encode()))
+    (row,) = batch.rejected
+    assert row.reason.startswith(reason) and (row.file, row.line, row.key) == ("digits.csv", 2, "digits/0001")
+    assert batch.drawings.column("key").tolist() == ["digits/0000"] and batch.lines == [1]
+
+
+def test_a_small_idx_file_takes_little_memory(tmp_path):
+    path = write(tmp_path, "mnist_idx")
+    read("mnist_idx", path)
+    tracemalloc.start()
+    try:
+        read("mnist_idx", path)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_damaged_parquet_file_is_whole_or_refused(tmp_path):
+    """Arrow takes a damaged page for the end of a column, and tells of text that is not UTF-8 only when it is used."""
+    content = SAMPLES["parquet"][1]()
+    damage = [content[:n] + b"\0" + content[n + 1 :] for n in range(5, 700, 5)]
+    damage += [content.replace(b"own/1", b"\xffwn/1"), content.replace(b"center_x", b"\1enter_x")]
+    refused = 0
+    for damaged in damage:
+        path = write(tmp_path, "parquet", damaged)
+        try:
+            drawings = read("parquet", path).drawings
+            assert len(drawings) == COUNT and "".join(drawings.column("key")).encode()
+        except DataError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 20
