@@ -156,6 +156,20 @@ def data_sources(as_json: AsJson = False) -> None:
             _grid(columns, [list(row.values()) for row in rows], "Datasets of params.yaml", numbers=False)
 
 
+@data_app.command("stats")
+def data_stats(dataset: Dataset = None, as_json: AsJson = False) -> None:
+    """Write a page of statistics with pictures. Example: inkmill data stats --dataset quickdraw"""
+    with _ready():
+        from pipeline import data_report
+
+        if as_json:
+            import json
+
+            typer.echo(json.dumps(data_report.as_json(data_report.read_numbers(Path(), dataset)), indent=2))
+        else:
+            typer.echo(str(data_report.run(Path(), dataset)))
+
+
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="file, folder or archive to read")],

@@ -14,20 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ink.errors import report_errors
 from ink.files import write_text
 from pipeline import report_gallery as gallery
 from pipeline import report_tables as tables
 from pipeline.report_charts import Series, line_chart
-from pipeline.report_drawings import BANDS, band_colours
 from pipeline.report_inputs import ModelFiles, ReportInputs, read_inputs, train_command
+from pipeline.report_page import render_page
 
 _PAGE = "reports/<dataset>/index.html"
-_TEMPLATES = Path(__file__).parent / "templates"
-_LIGHT_VIRIDIS = (0.0, 0.76)  # parts of viridis that stand out from a white and from a dark page
-_DARK_VIRIDIS = (0.34, 1.0)
 
 
 def run(project: Path, dataset: str) -> Path:
@@ -52,17 +48,9 @@ def run(project: Path, dataset: str) -> Path:
 
 def render(inputs: ReportInputs) -> str:
     """Return the page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"percent": tables.percent, "thousands": tables.thousands}
-    template = environment.get_template("report.html.jinja")
     nearest = min((model.scores for model in inputs.scored), key=lambda scores: scores.huber)
-    return template.render(
+    return render_page(
+        "report.html.jinja",
         dataset=inputs.dataset,
         title=inputs.title,
         verdict=tables.verdict(inputs),
@@ -82,7 +70,6 @@ def render(inputs: ReportInputs) -> str:
         train_command=train_command(inputs.dataset),
         nearest=nearest,
         shard=inputs.test_shards[0].name if inputs.test_shards else "test-00000.parquet",
-        bands=list(zip(BANDS, band_colours(*_LIGHT_VIRIDIS), band_colours(*_DARK_VIRIDIS), strict=True)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG that take their colours from the page's style sheet.
+"""Line charts and histograms as inline SVG that take their colours from the page's style sheet.
 
 Series n has the classes `s<n>` (colour and dash); axes, grid and text have `axis`, `grid` and `tick`.
 """
@@ -56,12 +56,57 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
     marks = [_y_tick(float(y_of(scale(tick))), tick) for tick in y_ticks]
     marks += [_x_tick(float(x_of(tick)), tick) for tick in x_ticks]
     marks += [_line(one, x_of(one.x), y_of(scale(one.y)), x_label, y_label) for one in kept]
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    marks.append(f'<text class="label" x="{middle:.0f}" y="{_HEIGHT - 6}">{html.escape(x_label)}</text>')
+    marks.append(_x_label(x_label))
     summary = "; ".join(_summary(one, x_label) for one in kept)
     alt = html.escape(f"{y_label} against {x_label}{', logarithmic' if log else ''}. {summary}", quote=True)
-    opening = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{alt}">'
-    return f"{opening}{''.join(marks)}</svg>"
+    return f"{_opening(alt)}{''.join(marks)}</svg>"
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """One histogram of a chart.
+
+    Args:
+        name: shown in tooltips.
+        place: index of its colour.
+        edges: (n + 1,) float64, ascending; above 0 for a logarithmic axis.
+        heights: (n,) float64, 0 or more.
+        summary: of the whole, for screen readers.
+    """
+
+    name: str
+    place: int
+    edges: np.ndarray
+    heights: np.ndarray
+    summary: str = ""
+
+
+def histogram_chart(series: Sequence[Bars], x_label: str, y_label: str, log: bool = False) -> str:
+    """Draw histograms over common axes, the later ones over the earlier; `log`: of x.
+
+    Returns:
+        The svg element; "" where no bar has a height.
+    """
+    kept = [bars for bars in series if len(bars.heights) and bars.heights.max() > 0]
+    if not kept:
+        return ""
+    left, right = (float(end(bars.edges[i] for bars in kept)) for end, i in ((min, 0), (max, -1)))
+    top = float(max(bars.heights.max() for bars in kept))
+    scale = np.log10 if log else np.asarray
+    x_of = _axis(float(scale(left)), float(scale(right)), _LEFT, _WIDTH - _RIGHT)
+    y_of = _axis(0.0, top, _HEIGHT - _BOTTOM, 2 * _TOP)
+    x_ticks = linear_ticks(left, right)
+    if log:
+        within = [tick for tick in log_ticks(left, right) if left <= tick <= right]
+        x_ticks = within if len(within) > 1 else x_ticks
+    marks = [_y_tick(float(y_of(tick)), tick) for tick in linear_ticks(0.0, top)]
+    marks += [_x_tick(float(x_of(scale(tick))), tick) for tick in x_ticks]
+    marks += [_bars(bars, x_of(scale(bars.edges)), y_of(bars.heights), y_label) for bars in kept]
+    marks.append(_x_label(x_label))
+    marks.append(f'<text x="{_LEFT}" y="{_TOP}">{html.escape(y_label)}</text>')
+    said = "; ".join(f"{bars.name}: {bars.summary}" for bars in kept)
+    alt = html.escape(f"{y_label} against {x_label}{', logarithmic' if log else ''}. {said}", quote=True)
+    return f"{_opening(alt)}{''.join(marks)}</svg>"
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
@@ -92,6 +137,15 @@ def number(value: float) -> str:
         return f"{value:.10g}"
     mantissa, power = f"{value:e}".split("e")
     return f"{float(mantissa):g}e{int(power)}"
+
+
+def _opening(alt: str) -> str:
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{alt}">'
+
+
+def _x_label(text: str) -> str:
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    return f'<text class="label" x="{middle:.0f}" y="{_HEIGHT - 6}">{html.escape(text)}</text>'
 
 
 def _thinned(series: Series) -> Series:
@@ -129,6 +183,19 @@ def _line(series: Series, x: np.ndarray, y: np.ndarray, x_label: str, y_label: s
         f'<circle class="best s{series.place}" cx="{x[best]:.1f}" cy="{y[best]:.1f}" r="3.5">'
         f"<title>{html.escape(tip)}</title></circle>"
     )
+
+
+def _bars(bars: Bars, x: np.ndarray, y: np.ndarray, y_label: str) -> str:
+    """Return a bar for each height, with its tooltip, and the outline of all."""
+    foot = _HEIGHT - _BOTTOM
+    marks = []
+    for n in np.flatnonzero(bars.heights).tolist():
+        place = f"{number(float(f'{bars.edges[n]:.3g}'))} to {number(float(f'{bars.edges[n + 1]:.3g}'))}"
+        tip = html.escape(f"{bars.name}, {place}: {bars.heights[n]:.3g} {y_label}")
+        shape = f'x="{x[n]:.1f}" y="{y[n]:.1f}" width="{x[n + 1] - x[n]:.1f}" height="{foot - y[n]:.1f}"'
+        marks.append(f'<rect class="bar s{bars.place}" {shape}><title>{tip}</title></rect>')
+    steps = "".join(f"V{py:.1f}H{px:.1f}" for px, py in zip(x[1:].tolist(), y.tolist(), strict=True))
+    return f'{"".join(marks)}<path class="line s{bars.place}" d="M{x[0]:.1f} {foot}{steps}V{foot}"/>'
 
 
 def _summary(series: Series, x_label: str) -> str:

@@ -1,0 +1,308 @@
+"""Promise: the page on a dataset says what its drawings are, however they are batched, and runs nothing of theirs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ink.errors import DataError, ParamsError
+from ink.manifest import read_manifest
+from ink.table import Drawings, Ink, iter_drawings
+from pipeline import data_inputs, data_report
+from pipeline.cli import app
+from pipeline.data_numbers import (
+    COUNT_EDGES,
+    LOG_EDGES,
+    PROFILE_BINS,
+    SHARE_EDGES,
+    Histogram,
+    InkStatistics,
+    lowest_hashes,
+    measure,
+    speed_profiles,
+)
+from stages import augment, download, normalize, shard, simplify
+from tests.stages.helpers import ALONE, AUGMENT, SIMPLIFY, download_params, mirror, record, write_category
+
+HOSTILE = '<script src="http://evil.example/x.js">alert(1)</script>\u202e'
+
+
+class Page(HTMLParser):
+    """Tags, what a browser would fetch, and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [
+            value or "" for name, value in attributes
+            if name in ("src", "href", "srcset", "action") and not (value or "").startswith(("data:", "#"))
+        ]  # fmt: skip
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+def build(project: Path, reader: str = "quickdraw_raw", categories: tuple[str, ...] = ("cat",)) -> None:
+    """Run all stages of dataset q on project/source."""
+    data = project / "data"
+    source = download_params("https://example.invalid", list(categories), mirror=(project / "source").as_uri())
+    download.run(data / "raw" / "q", "q", source.model_copy(update={"reader": reader}))
+    simplify.run(data / "raw/q", data / "simplified/q", "q", simplify.SimplifyParams(**SIMPLIFY), ALONE)
+    clock = normalize.NormalizeParams(frame="unit_circle", clock="arc_length")
+    normalize.run(data / "simplified/q", data / "normalized/q", "q", clock, ALONE)
+    settings = augment.AugmentParams(**AUGMENT)
+    augment.run(data / "normalized/q", data / "augmented/q", "q", settings, 0, ALONE)
+    sizes = shard.ShardParams(drawings_per_shard=100, drawings_per_group=20)
+    shard.run(data / "augmented/q", data / "shards/q", "q", sizes, ALONE)
+    block = {"title": f"Some ink {HOSTILE}", "licence": HOSTILE}
+    (project / "params.yaml").write_text(json.dumps({"run": {"datasets": ["q"]}, "datasets": {"q": block}}))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 drawings, 3 that the game did not recognise, 2 broken lines."""
+    project = tmp_path_factory.mktemp("data")
+    records = [record(n) for n in range(40)] + [record(n, recognized=False) for n in range(40, 43)]
+    write_category(project / "source" / "quickdraw", [*records, HOSTILE, '{"word": "cat"}'])
+    build(project)
+    return project
+
+
+def strokes(*drawings: list[list[tuple[float, float, float]]], timed: bool = True) -> Drawings:
+    ink = Ink.from_strokes([[np.array(stroke) for stroke in drawing] for drawing in drawings])
+    return Drawings.build(ink, [f"k{n}" for n in range(len(ink))], ["a"] * len(ink), timed=timed)
+
+
+def walks(count: int, seed: int = 0) -> Drawings:
+    rng = np.random.default_rng(seed)
+    drawings = []
+    for _ in range(count):
+        lengths, clock, drawing = rng.integers(1, 30, rng.integers(1, 6)), 0.0, []
+        for n in lengths:
+            t = clock + np.cumsum(rng.exponential(0.02, n) * (rng.random(n) < 0.9))
+            drawing.append(np.stack([*rng.normal(0, 20, (2, n)).cumsum(1), t], axis=1))
+            clock = t[-1] + rng.random()
+        drawings.append(drawing)
+    labels = [("a", "b", "c")[n % 3] for n in range(count)]
+    return Drawings.build(Ink.from_strokes(drawings), [f"w{n}" for n in range(count)], labels, timed=True)
+
+
+def plain(statistics: InkStatistics) -> list[object]:
+    """Every number of the statistics, the histograms' included."""
+    found: list[object] = []
+    for value in vars(statistics).values():
+        if isinstance(value, Histogram):
+            rest = (value.below, value.above, value.millionths, value.smallest, value.largest)
+            found += [value.counts.tolist(), *rest]
+        else:
+            found.append(value.tolist() if isinstance(value, np.ndarray) else value)
+    return found
+
+
+def test_numbers_of_two_drawings_are_those_worked_out_by_hand() -> None:
+    """A 3 by 4 box (diagonal 5): 7 long in 2 s, a pause of 1 s, a dot; and a line as long as its diagonal in 4 s."""
+    found = measure([strokes(
+        [[(0, 0, 0), (3, 0, 1), (3, 4, 2)], [(1, 1, 3)]],
+        [[(0, 0, 0), (10, 0, 4)]],
+    )])  # fmt: skip
+    assert (found.drawings, found.timed, found.n_points, found.n_strokes) == (2, 2, 6, 3)
+    assert (found.points.mean, found.points.smallest, found.points.largest) == (3, 2, 4)
+    assert (found.strokes.quantile(0.5), found.strokes.largest) == (1, 2)
+    assert found.stroke_length.mean == pytest.approx((7 / 5 + 0 + 1) / 3, abs=1e-6) and found.stroke_length.below == 1
+    assert found.duration.mean == pytest.approx((3 + 4) / 2) and found.duration.largest == 4
+    assert found.pen_down.mean == pytest.approx((2 / 3 + 1) / 2, abs=1e-6) and found.pen_down.largest == 1
+    assert found.speed.total == 2 and found.speed.largest == pytest.approx(0.7) and found.speed.smallest == 0.25
+    assert found.profile_strokes == 0
+
+
+def test_a_speed_profile_is_the_derivative_of_the_way() -> None:
+    """Way t² has speed 2 t of its mean; a pen at rest for the first half covers all in the second."""
+    t = np.linspace(0, 1, 2001)
+    ink = Ink.from_strokes([
+        [np.stack([t**2, 0 * t, 3 * t], axis=1)],
+        [np.array([[0, 0, 0], [0, 0, 1], [5, 0, 2]])],
+    ])  # fmt: skip
+    travelled = ink.x.astype(np.float64)
+    speed = speed_profiles(ink, travelled, np.array([0, 1])) * PROFILE_BINS
+    assert np.allclose(speed[0], 2 * (np.arange(PROFILE_BINS) + 0.5) / PROFILE_BINS, atol=1e-3)
+    assert np.allclose(speed[1], np.repeat([0, 2], PROFILE_BINS // 2), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_the_cut_into_batches_changes_no_number_and_no_sample(size: int) -> None:
+    drawings = walks(200)
+    order = np.random.default_rng(size).permutation(200)
+    batches = [drawings.take(order[first : first + size]) for first in range(0, 200, size)]
+    assert plain(measure(batches)) == plain(measure([drawings]))
+    whole, kept = lowest_hashes(Drawings.concat([]), drawings, ["a", "c"], 5), Drawings.concat([])
+    for batch in batches:
+        kept = lowest_hashes(kept, batch, ["a", "c"], 5)
+    assert kept.column("key").tolist() == whole.column("key").tolist()
+    assert sorted(kept.column("label").tolist()) == ["a"] * 5 + ["c"] * 5
+
+
+@pytest.mark.parametrize("edges", [COUNT_EDGES, LOG_EDGES, SHARE_EDGES], ids=["counts", "sizes", "shares"])
+def test_quantiles_and_means_agree_with_numpy(edges: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    values = {0.5: rng.integers(1, 400, 999), 1e-5: rng.lognormal(0, 2, 999), 0.0: rng.random(999)}[edges[0]]
+    found = Histogram.empty(edges).plus(values[:500]).plus(values[500:])
+    assert found.total == 999 and found.mean == pytest.approx(values.mean(), abs=1e-6)
+    for q in (0.0, 0.05, 0.5, 0.95, 1.0):
+        true = np.quantile(values, q, method="inverted_cdf")
+        assert found.quantile(q) == pytest.approx(true, rel=0 if edges is COUNT_EDGES else 0.02, abs=0.005)
+
+
+def test_values_outside_the_bins_are_counted_and_no_sum_overflows() -> None:
+    found = Histogram.empty(LOG_EDGES).plus(np.array([0.0, -1.0, 1e30])).plus(np.full(10**5, 9e11))
+    assert (found.below, found.above, found.smallest, found.largest) == (2, 100_001, -1.0, 1e30)
+    assert found.millionths == 10**5 * 9 * 10**17 + 10**18 - 10**6
+
+
+def test_counts_bytes_and_points_are_those_of_the_files(built: Path) -> None:
+    numbers = data_inputs.read_numbers(built, "q")
+    by_name = {stage.name: stage for stage in numbers.stages}
+    simplified = by_name["simplify"]
+    assert (simplified.came, simplified.out, simplified.quarantined) == (45, 40, 2)
+    assert simplified.skipped == {"not recognised by the game": 3}
+    assert by_name["augment"].made == 2 * simplified.splits["train"]
+    assert by_name["download"].bytes == (built / "source/quickdraw/full/raw/cat.ndjson").stat().st_size
+    assert (
+        by_name["shard"].bytes
+        == sum(path.stat().st_size for path in (built / "data/shards/q").glob("t*.parquet"))
+        + (built / "data/shards/q/valid-00000.parquet").stat().st_size
+    )
+    assert numbers.raw_whole and numbers.raw.n_points == 40 * 5 and numbers.simplified.drawings == 40
+    assert numbers.simplified.n_points == simplified.points
+    assert [row.drawings for row in numbers.classes] == [
+        tuple(simplified.splits[s] for s in ("train", "valid", "test"))
+    ]
+    assert [(row.count, row.examples[0].line) for row in numbers.refused] == [(1, 45), (1, 44)]
+    assert numbers.warnings == () and numbers.raw.duration.largest == pytest.approx(0.045)
+
+
+def test_hostile_titles_and_excerpts_stay_text(built: Path) -> None:
+    page = Page(data_report.run(built, "q").read_text(encoding="utf-8"))
+    assert page.tags.count("script") == 1 and page.fetched == []
+    assert '<script src="http://evil.example/x.js">' in page.text and "\u202e" not in page.text.split("Quarantine")[1]
+    assert "cat.ndjson:44" in page.text and "Speed within a stroke" not in page.text
+    assert "Duration of a drawing" in page.text
+
+
+def test_hostile_labels_stay_text_and_classes_beyond_the_bound_are_named(tmp_path: Path) -> None:
+    names = [f"<b>&{n}\"'" for n in range(30)]
+    for name in names:
+        write_category(tmp_path / "source" / "quickdraw", [record(n, word=name) for n in range(2)], name)
+    build(tmp_path, categories=tuple(names))
+    page = Page(data_report.run(tmp_path).read_text(encoding="utf-8"))
+    assert "b" not in page.tags and all(name in page.text for name in names)
+    assert "24 of 30 classes" in page.text and "The other 6 classes" in page.text
+
+
+def test_an_untimed_source_shows_no_times(tmp_path: Path) -> None:
+    folder = tmp_path / "source/quickdraw/full/simplified"
+    lines = [json.dumps(record(n, [[[0, 50, 90 + n], [0, 30, n]], [[5, 5], [1, 40]]])) for n in range(30)]
+    folder.mkdir(parents=True)
+    (folder / "cat.ndjson").write_text("\n".join(lines))
+    build(tmp_path, reader="quickdraw_simplified")
+    numbers = data_inputs.read_numbers(tmp_path, "q")
+    said = json.dumps(data_report.as_json(numbers))
+    text = Page(data_report.render(numbers)).text
+    assert "This source has no clock" in text and "Duration of a drawing" not in text
+    assert '"duration"' not in said and '"speed_profile"' not in said and numbers.raw.timed == 0
+
+
+def test_the_raw_sample_is_bounded_spread_and_the_same_every_time(
+    built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_category(tmp_path / "source" / "quickdraw", [record(n) for n in range(3000)])
+    build(tmp_path)
+    monkeypatch.setattr(data_inputs, "MOST_RAW", 200)
+    monkeypatch.setattr(data_inputs, "_PIECE_BYTES", 1000)
+    folder = tmp_path / "data/raw/q"
+    settings = simplify.SimplifyParams(**SIMPLIFY)
+    manifest = read_manifest(folder, "download")
+    keys = [
+        [int(key.rsplit("/")[-1]) for part in data_inputs.raw_sample(folder, manifest, settings, 3000)
+         for key in part.column("key")]
+        for _ in range(2)
+    ]  # fmt: skip
+    assert keys[0] == keys[1] == sorted(set(keys[0]))
+    assert 150 < len(keys[0]) < 250 and np.histogram(keys[0], 10, (0, 3000))[0].min() > 5
+    assert "a sample of" in Page(data_report.render(data_inputs.read_numbers(tmp_path, "q"))).text
+
+
+def test_faults_are_one_paragraph_that_says_what_to_do(built: Path, tmp_path: Path) -> None:
+    project = tmp_path / "copy"
+    shutil.copytree(built, project)
+    with pytest.raises(ParamsError, match="is not in params"):
+        data_inputs.read_numbers(project, "nothing")
+    shard_file = next((project / "data/shards/q").glob("test-*"))
+    shard_file.unlink()
+    with pytest.raises(DataError, match="missing since shard wrote it"):
+        data_inputs.read_numbers(project, "q")
+    shutil.rmtree(project / "data/shards")
+    with pytest.raises(DataError, match="run the stage shard first"):
+        data_inputs.read_numbers(project, "q")
+    part = project / "data/simplified/q/part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-20])
+    shutil.copytree(built / "data/shards", project / "data/shards")
+    with pytest.raises(DataError, match="missing or changed since simplify"):
+        data_inputs.read_numbers(project, "q")
+
+
+def test_stages_of_different_runs_are_warned_of(built: Path, tmp_path: Path) -> None:
+    project = tmp_path / "copy"
+    shutil.copytree(built, project)
+    path = project / "data/shards/q/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["params"]["simplify"]["epsilon"] = 0.5
+    manifest["params"]["augment"]["copies"] = 9
+    path.write_text(json.dumps(manifest))
+    assert [text.split(";")[0] for text in data_inputs.read_numbers(project, "q").warnings] == [
+        "shard did not read what augment has here: it is older or newer"
+    ]
+
+
+def test_the_command_prints_the_path_or_the_numbers(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(built)
+    params = Path("params.yaml").read_bytes()
+    shown = CliRunner().invoke(app, ["data", "stats"])
+    assert shown.exit_code == 0 and shown.output.strip() == "reports/q/data.html"
+    before = Path("reports/q/data.html").read_bytes()
+    listed = json.loads(CliRunner().invoke(app, ["data", "stats", "--dataset", "q", "--json"]).output)
+    assert listed["simplified"]["drawings"] == 40 and listed["classes"]["cat"]["train"] > 0
+    CliRunner().invoke(app, ["data", "stats"])
+    assert Path("reports/q/data.html").read_bytes() == before and Path("params.yaml").read_bytes() == params
+
+
+def test_real_drawings_have_points_and_durations_that_their_files_say(tmp_path: Path) -> None:
+    """The truth is counted here from the JSON itself."""
+    text = (mirror() / "quickdraw/full/raw/owl.ndjson").read_text()
+    path = tmp_path / "source/quickdraw/full/raw/owl.ndjson"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    build(tmp_path, categories=("owl",))
+    kept = [r["drawing"] for line in text.splitlines() if (r := json.loads(line))["recognized"]]
+    numbers = data_inputs.read_numbers(tmp_path, "q")
+    assert numbers.raw.n_points == sum(len(stroke[0]) for drawing in kept for stroke in drawing)
+    assert numbers.raw.n_strokes == numbers.simplified.n_strokes == sum(map(len, kept))
+    seconds = [(drawing[-1][2][-1] - drawing[0][2][0]) / 1000 for drawing in kept]
+    assert numbers.simplified.duration.mean == pytest.approx(np.mean(seconds), abs=1e-4)
+    parts = [part for path in sorted((tmp_path / "data/simplified/q").glob("part-*")) for part in iter_drawings(path)]
+    assert sum(part.ink.n_points for part in parts) == numbers.simplified.n_points < numbers.raw.n_points
