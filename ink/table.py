@@ -362,7 +362,9 @@ def _checked_metadata(path: Path | str) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
-        raise DataError(f"{path}: not a readable Parquet file ({one_line(error)}); run the stage that writes it again") from error
+        raise DataError(
+            f"{path}: not a readable Parquet file ({one_line(error)}); run the stage that writes it again"
+        ) from error
     if _METADATA_KEY not in metadata:
         raise DataError(f"{path}: a Parquet file, but not a drawing table of Inkmill (no `inkmill` metadata)")
     try:

@@ -53,8 +53,8 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
                 rows = load_npy(archive.read(f"{split}.npy"))
             except (BadMember, BadPickle) as error:
                 raise DataError(
-                    f"{path}: its array {split} cannot be read: {one_line(error)}. Expected an array of int16 arrays, one a "
-                    f"drawing; download the file again, or from its publisher."
+                    f"{path}: its array {split} cannot be read: {one_line(error)}. Expected an array of int16 arrays, "
+                    f"one a drawing; download the file again, or from its publisher."
                 ) from error
             for row, stroke3 in enumerate(rows):
                 key = f"sketchrnn/{path.stem}/{split}/{row:06d}"

@@ -63,7 +63,10 @@ def test_the_temporary_file_of_a_living_writer_is_left_alone(tmp_path):
     other = tmp_path / f".tmp-{2**22 + 12345}-y-x.txt"
     other.write_text("of another target, whose name ends alike")
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "x.txt")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(tmp_path / "x.txt")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as writer:
         living = writer.stdout.readline().strip()
         write_text(tmp_path / "x.txt", "whole")

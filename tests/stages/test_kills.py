@@ -1,6 +1,5 @@
 """Promise: a stage that was killed loses nothing and leaves nothing once it has run again."""
 
-import os
 import subprocess
 import sys
 import time
