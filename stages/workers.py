@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -64,18 +66,58 @@ def run_tasks(
 
 
 def _in_processes(function: Callable[[T], R], tasks: Sequence[T], count: int) -> Iterator[R]:
-    # spawned, not forked: a forked child inherits an OpenMP pool without its threads
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
+    """Yield results of workers behind pipes: the named semaphores of a process pool would outlive a killed group."""
+    context = multiprocessing.get_context("spawn")  # a forked child inherits an OpenMP pool without its threads
+    free: SimpleQueue[Connection] = SimpleQueue()
+    workers = []
+    for _ in range(count):
+        here, there = context.Pipe()
+        worker = context.Process(target=_work, args=(there, function), daemon=True)
+        worker.start()
+        there.close()
+        free.put(here)
+        workers.append((worker, here))
+
+    def ask(task: T) -> R:
+        connection = free.get()
         try:
-            yield from _in_order(lambda task: pool.submit(function, task), tasks, 2 * count)
-        except BrokenProcessPool as error:
+            connection.send(task)
+            error, result = connection.recv()
+        except (EOFError, OSError) as broken:
             raise InkmillError(
                 "a worker process of this stage died, perhaps for want of memory; run the same command again, with a "
                 "smaller workers.count in params.yaml if it repeats"
-            ) from error
+            ) from broken
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            free.put(connection)
+        if error is not None:
+            raise error
+        return result
+
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield from _in_order(lambda task: pool.submit(ask, task), tasks, 2 * count)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for worker, connection in workers:
+            connection.close()
+            worker.join()
+
+
+def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
+    """Answer tasks with (error, result) until the pipe is closed."""
+    _start_worker()
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = (None, function(task))
+        except Exception as error:
+            error.add_note(f"In a worker:\n{traceback.format_exc()}")
+            answer = (error, None)
+        connection.send(answer)
 
 
 def _on_cluster(function: Callable[[T], R], tasks: Sequence[T], address: str) -> Iterator[R]:

@@ -40,7 +40,9 @@ class Archive:
         self.path = path
         self._file = file
         self._infos = {
-            info.filename: info for info in file.infolist() if not info.is_dir() and not _is_litter(info.filename)
+            info.filename: info
+            for info in file.infolist()
+            if not info.filename.endswith("/") and not _is_litter(info.filename)
         }
         self.names = list(self._infos)
         declared = sum(info.file_size for info in self._infos.values())
@@ -102,6 +104,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
 def _fault(info: zipfile.ZipInfo, limit: int) -> str:
     """Return why a member must not be read, or ""."""
     name = info.filename
+    if not name:
+        return "a member without a name"
     if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
         return "a name that leads out of the archive"
     if info.flag_bits & 1:

@@ -7,8 +7,10 @@ unpacked to disk. Memory holds one file and one batch.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -255,7 +257,7 @@ def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixP
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
-                    if not entry.is_dir() and _wanted(PurePosixPath(entry.filename).name, suffixes):
+                    if _wanted(PurePosixPath(entry.filename).name, suffixes):
                         with archive.open(entry) as file:
                             yield PurePosixPath(entry.filename), _content(file)
         else:
@@ -265,7 +267,17 @@ def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixP
                         stream = tar.extractfile(member)
                         if stream is not None:
                             yield PurePosixPath(member.name), _content(stream)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        struct.error,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DataError(
             f"{path}: the archive is damaged, encrypted or cut short ({one_line(error)}); fetch it again"
         ) from error

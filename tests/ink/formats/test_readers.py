@@ -1,10 +1,12 @@
 """Promise: each reader gives the published format's drawings, labels, splits and clock; what is bad is quarantined."""
 
+import io
 import json
 import pickle
 import re
 import struct
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -221,3 +223,21 @@ def test_a_damaged_parquet_file_is_whole_or_refused(tmp_path):
             assert str(path) in str(error) and "\n" not in str(error)
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.parametrize("name", ["vectormnist", "omniglot"])
+def test_a_member_without_a_name_is_quarantined(tmp_path, name):
+    content = SAMPLES[name][1]()
+    first = zipfile.ZipFile(io.BytesIO(content)).namelist()[0].encode()
+    batch = read(name, write(tmp_path, name, content.replace(first, b"\0" + first[1:])))
+    assert len(batch.drawings) == COUNT - 1
+    assert [row.reason for row in batch.rejected if "name" in row.reason or "folder" in row.reason]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_of_another_packing_is_refused_with_its_name(tmp_path, method):
+    content = zipped({"a.inkml": bytes(range(256)) * 8}, method)
+    place = content.index(b"a.inkml") + 12
+    path = write(tmp_path, "inkml", content[:place] + b"\xff" * 12 + content[place + 12 :])
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        read("inkml", path)
