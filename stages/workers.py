@@ -113,7 +113,7 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
         except EOFError:
             return
         try:
-            answer = (None, function(task))
+            answer: tuple[Exception | None, Any] = (None, function(task))
         except Exception as error:
             error.add_note(f"In a worker:\n{traceback.format_exc()}")
             answer = (error, None)
