@@ -15,6 +15,7 @@ from ink.formats import Batch
 from ink.table import Drawings
 from ink.vectorize import vectorize
 
+RASTERS = True
 FILE = "digits.csv"
 _SIDE = 8
 
