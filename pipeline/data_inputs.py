@@ -36,6 +36,7 @@ FOLDERS = {
     "shard": "shards",
 }
 MOST_RAW = 20_000  # raw drawings that are measured
+MOST_RASTERS = 2_000  # of rasters, whose drawings cost milliseconds each to make
 SHEET_CLASSES = 24
 SHEET_DRAWINGS = 12
 _EXAMPLES = 3  # of each reason
@@ -144,8 +145,13 @@ def read_numbers(project: Path, dataset: str | None = None) -> DataNumbers:
     return _numbers(name, block, places, manifests)
 
 
+def most_raw(reader_name: str) -> int:
+    """Return how many drawings of raw files of a format are measured."""
+    return MOST_RASTERS if getattr(reader(reader_name), "RASTERS", False) else MOST_RAW
+
+
 def raw_sample(folder: Path, manifest: dict[str, Any], settings: SimplifyParams, total: int) -> Iterator[Drawings]:
-    """Yield the drawings of raw files that simplify accepts, all or about `MOST_RAW`, the same ones every time.
+    """Yield the drawings of raw files that simplify accepts, all or about `most_raw`, the same ones every time.
 
     A file of lines is read at places spread evenly over it, any other from its beginning; each gives in proportion
     to its bytes.
@@ -157,7 +163,7 @@ def raw_sample(folder: Path, manifest: dict[str, Any], settings: SimplifyParams,
     Raises:
         DataError: a file is missing, was changed, or cannot be read.
     """
-    share = min(1.0, MOST_RAW / max(1, total))
+    share = min(1.0, most_raw(manifest["reader"]) / max(1, total))
     size = max(1, sum(entry["bytes"] for entry in manifest["files"]))
     source, seen = reader(manifest["reader"]), set[int]()
     for entry in track(manifest["files"], "raw files"):
@@ -207,7 +213,7 @@ def _numbers(
         refused=tuple(row for stage in manifests for row in _refused(stage, places[stage], manifests[stage])),
         raw=measure(raw_sample(places["download"], manifests["download"], settings, total)),
         raw_files=len(manifests["download"]["files"]),
-        raw_whole=total <= MOST_RAW,
+        raw_whole=total <= most_raw(manifests["download"]["reader"]),
         simplified=simplified,
         epsilon=settings.epsilon,
         unit=settings.unit,

@@ -16,6 +16,7 @@ from ink.quarantine import Rejected
 from ink.table import Drawings
 from ink.vectorize import vectorize
 
+RASTERS = True
 FILE = "digits.csv"
 _SIDE, _WHITE = 8, 16
 

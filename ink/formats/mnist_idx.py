@@ -20,6 +20,7 @@ from ink.formats import Batch
 from ink.table import Drawings
 from ink.vectorize import vectorize
 
+RASTERS = True
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
 _BATCH = 2000
 _TEST = "t10k"
