@@ -33,7 +33,7 @@ def whole(tmp_path_factory):
     [
         Trial("download", 1, "group", moment=0.2, work=True, over=False),
         Trial("simplify", 1, "top", moment=0.5, work=True, over=False),
-        Trial("simplify", 2, "top", moment=0.5, work=True, over=False),
+        Trial("simplify", 2, "group", moment=0.5, work=True, over=False),
     ],
     ids=lambda trial: f"{trial.stage}-{trial.workers}-{trial.victim}",
 )
