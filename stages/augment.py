@@ -1,8 +1,10 @@
 """Stage 4: augmented copies of the training drawings (`python -m stages.augment DATASET IN_DIR OUT_DIR`).
 
-Perlin noise bends each copy along one smooth random field (SketchODE, section 4.6): `ink.perlin`. The noise
-of a copy depends on (seed, key, copy number) alone, never on order or worker. Originals pass unchanged;
-valid and test get no copies. A copy that leaves the unit circle is brought back into it.
+`perlin` bends each copy along one smooth random field (SketchODE, section 4.6): `ink.perlin`. Its rivals in
+ablations are in `ink.jitter`: `gaussian` moves every point on its own, `affine` turns, stretches and shears the
+drawing, `drop` leaves out inner points of strokes. `perlin` and `gaussian` move the points of subdivided segments.
+What happens to a copy depends on (seed, key, copy number) alone, never on order or worker. Originals pass
+unchanged; valid and test get no copies. A copy that leaves the unit circle is brought back into it.
 """
 
 from __future__ import annotations
@@ -16,22 +18,28 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ink import geometry, perlin
+from ink import geometry, jitter, perlin
 from ink.errors import report_errors
 from ink.params import Params, read_params, section
 from ink.table import Drawings, Ink
 from stages.parts import rewrite
 from stages.workers import WorkerParams
 
+_BENDS = ("perlin", "gaussian")  # kinds that bend what lies between a segment's ends
+
 
 class AugmentParams(Params):
     """Section `augment`."""
 
-    kind: Literal["perlin", "none"]
+    kind: Literal["perlin", "gaussian", "affine", "drop", "none"]
     copies: int = Field(ge=0, le=10_000)
     sigma: float = Field(ge=0)
     frequency: float = Field(gt=0)
     max_segment: float = Field(gt=0)
+    rotation_deg: float = Field(ge=0, le=180)
+    stretch: float = Field(ge=0, lt=1)
+    shear: float = Field(ge=0)
+    drop_probability: float = Field(ge=0, le=1)
 
 
 def run(
@@ -59,21 +67,20 @@ def _with_copies(settings: AugmentParams, seed: int, drawings: Drawings) -> list
 
 
 def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawings]:
-    """Return `settings.copies` batches, each a warped copy of every training drawing of the batch."""
+    """Return `settings.copies` batches, each an altered copy of every training drawing of the batch."""
     if settings.kind == "none":
         return []
     train = drawings.where(split="train")
     if len(train) == 0:
         return []
-    keys = train.column("key")
-    smooth = geometry.subdivide(train.ink, settings.max_segment)
-    arc_length = ~train.column("timed")
+    keys = train.column("key").tolist()
+    by_length = ~train.column("timed")
+    ink = geometry.subdivide(train.ink, settings.max_segment) if settings.kind in _BENDS else train.ink
     result = []
     for number in range(1, settings.copies + 1):
-        noise = perlin.sample_seeds(seed, list(keys), number)
-        warped = perlin.perlin_warp(smooth, noise, settings.sigma, settings.frequency)
-        unit, shift_x, shift_y, stretch = geometry.unit_circle(warped)
-        clock = np.where(np.repeat(arc_length, np.diff(unit.point_offsets)), geometry.arc_length_clock(unit), unit.t)
+        altered = _altered(ink, settings, seed, keys, number)
+        unit, shift_x, shift_y, stretch = geometry.unit_circle(altered)
+        clock = np.where(np.repeat(by_length, np.diff(unit.point_offsets)), geometry.arc_length_clock(unit), unit.t)
         unit = Ink(unit.x, unit.y, clock.astype(np.float32), unit.stroke_offsets, unit.drawing_offsets)
         scale = train.column("scale")
         result.append(
@@ -87,6 +94,19 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawi
             )
         )
     return result
+
+
+def _altered(ink: Ink, settings: AugmentParams, seed: int, keys: list[str], number: int) -> Ink:
+    """Return copy `number` of the drawings of these keys, not yet back in the unit circle."""
+    if settings.kind == "perlin":
+        places = perlin.sample_seeds(seed, keys, number)
+        return perlin.perlin_warp(ink, places, settings.sigma, settings.frequency)
+    seeds = jitter.drawing_seeds(seed, keys, number)
+    if settings.kind == "gaussian":
+        return jitter.gaussian(ink, seeds, settings.sigma)
+    if settings.kind == "affine":
+        return jitter.affine(ink, seeds, settings.rotation_deg, settings.stretch, settings.shear)
+    return jitter.drop_points(ink, seeds, settings.drop_probability)
 
 
 def main() -> None:

@@ -17,7 +17,10 @@ SIMPLIFY = {
     "valid_fraction": 0.2, "test_fraction": 0.2, "split_salt": "test", "megabytes_per_part": 64,
 }  # fmt: skip
 ALONE = WorkerParams(count=1, cluster="")
-AUGMENT = {"kind": "perlin", "copies": 2, "sigma": 0.15, "frequency": 1.0, "max_segment": 0.1}
+AUGMENT = {
+    "kind": "perlin", "copies": 2, "sigma": 0.15, "frequency": 1.0, "max_segment": 0.1,
+    "rotation_deg": 10.0, "stretch": 0.15, "shear": 0.1, "drop_probability": 0.3,
+}  # fmt: skip
 
 
 def record(key: int, drawing: Any = None, word: str = "cat", recognized: bool = True) -> dict[str, Any]:

@@ -111,10 +111,11 @@ def test_the_source_clock_is_kept_when_asked_for(chain):
     assert np.array_equal(kept.ink.t, before.ink.t) and kept.column("timed").all()
 
 
-def test_noise_depends_on_seed_key_and_copy_alone(chain):
+@pytest.mark.parametrize("kind", ["perlin", "gaussian", "affine", "drop"])
+def test_copies_depend_on_seed_key_and_copy_alone(chain, kind):
     root, _ = chain
     drawings = read_drawings(root / "normalized" / "part-00000.parquet")
-    settings = augment.AugmentParams(**AUGMENT)
+    settings = augment.AugmentParams(**AUGMENT | {"kind": kind, "drop_probability": 0.5})
 
     def by_key(parts, seed=0):
         found = {}
@@ -126,8 +127,10 @@ def test_noise_depends_on_seed_key_and_copy_alone(chain):
     whole = by_key([drawings])
     pieces = by_key([drawings.take([n]) for n in range(len(drawings) - 1, -1, -1)])
     assert whole.keys() == pieces.keys() and all(np.array_equal(whole[key], pieces[key]) for key in whole)
+    assert all(np.abs(points[:, :2]).max() <= 1 + 1e-5 for points in whole.values())
     other = by_key([drawings], seed=1)
-    assert not any(np.array_equal(whole[key], other[key]) for key in whole)
+    same = np.mean([np.array_equal(whole[key], other[key]) for key in whole])
+    assert same < (1 if kind == "drop" else 1e-9), "a drawing here has one inner point to drop"
 
 
 def test_no_noise_means_no_copies(chain):
