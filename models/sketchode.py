@@ -7,8 +7,8 @@ How we differ from the authors' code: the solver's steps do not depend on the nu
 between its steps the pen follows the cubic Hermite curve through positions and velocities; z and the
 bias of the first layer are multiplied out once per drawing instead of at every evaluation; the position
 of the hidden state, which the dynamics never read, is not integrated; the pen's logit has a learned
-offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both solves run on `models.nn.fused`,
-or on `models.nn.ode` with the adjoint gradient.
+offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both solves go through
+`models.nn.dynamics.solve`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from torch import Tensor, nn
 from ink.table import Ink
 from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
 from models.nn.activations import ACTIVATIONS
-from models.nn.fused import Network, rk4_network, stage_times
-from models.nn.ode import METHODS, odeint
+from models.nn.dynamics import Dynamics, solve
+from models.nn.fused import stage_times
+from models.nn.network import Network
+from models.nn.ode import METHODS
 from models.nn.spline import derivative_matrix, hermite_matrix
 
 _WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
+_HIDDEN_LAYERS = 2  # of the dynamics
 
 
 @dataclass(frozen=True)
@@ -83,54 +86,6 @@ class SketchODEConfig:
         require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
 
 
-class Dynamics(nn.Module):
-    """The right-hand side: an MLP with two hidden layers of width floor(1.2 d).
-
-    Args:
-        size: n of the state it reads; outputs: size of what it gives; context: size of a constant input.
-        config: activation, omega, time-dependence.
-    """
-
-    def __init__(self, size: int, outputs: int, context: int, config: SketchODEConfig) -> None:
-        super().__init__()
-        hidden = int(_WIDTH_FACTOR * config.hidden_size)
-        self.state = nn.Linear(size, hidden)
-        self.context = nn.Linear(context, hidden, bias=False) if context else None
-        self.time = nn.Parameter(torch.zeros(hidden), requires_grad=config.time_dependent)
-        self.hidden = nn.Linear(hidden, hidden)
-        self.output = nn.Linear(hidden, outputs)
-        with torch.no_grad():
-            self.output.weight.mul_(config.output_gain)
-        self.frequency = nn.Parameter(torch.zeros(2), requires_grad=config.learn_omega)
-        self.activation = config.activation
-        self.omega = config.omega
-
-    def network(self, batch: int, context: Tensor | None, omega: float | None) -> Network:
-        """Return the weights as the solvers want them, with the frequencies multiplied in.
-
-        Args:
-            batch: B.
-            context: (B, context) constant input, or None.
-            omega: replaces the trained frequency (abstraction, section 5.5).
-        """
-        periodic = self.activation in ("sin", "cos")
-        top = (omega or self.omega) if periodic else 0.5
-        first, second = (2 * top * torch.sigmoid(self.frequency)).unbind()
-        constant = self.state.bias.expand(batch, -1)
-        if self.context is not None:
-            constant = constant + self.context(context)
-        return Network(
-            constant=first * constant,
-            time=first * self.time,
-            w1=first * self.state.weight,
-            w2=second * self.hidden.weight,
-            b2=second * self.hidden.bias,
-            w3=self.output.weight,
-            b3=self.output.bias,
-            activation=self.activation,
-        )
-
-
 class SketchODE(SketchModel):
     """CDE encoder, linear latent, second-order augmented ODE decoder. Shapes: see `models.base`."""
 
@@ -140,11 +95,11 @@ class SketchODE(SketchModel):
         super().__init__()
         self.config = config
         size = config.hidden_size
-        self.cde = Dynamics(size, size * 4, 0, config)  # path: x, y, pen, time
+        self.cde = self._dynamics(size * 4, 0)  # path: x, y, pen, time
         self.to_latent = nn.Linear(size, config.latent_size)
         free = size if config.start_velocity == "latent" else size - 3  # without x, y, pen
         self.from_latent = nn.Linear(config.latent_size, free)  # initial velocity
-        self.ode = Dynamics(size, size, config.latent_size, config)
+        self.ode = self._dynamics(size, config.latent_size)
         self.start_velocity = nn.Parameter(torch.zeros(size - free))
         self.pen_offset = nn.Parameter(torch.full((), -1.0))
         self._matrices: dict[tuple[str, int, torch.dtype, torch.device], Tensor] = {}
@@ -164,7 +119,7 @@ class SketchODE(SketchModel):
         path = torch.cat([points, time], -1)  # (B, T, 4)
         derivative = torch.einsum("qt,btc->qbc", self._matrix("slope", path), path).contiguous()  # (2 S + 1, B, 4)
         start = points.new_zeros(batch, self.config.hidden_size)
-        states = self._solve(start, self.cde.network(batch, None, None), derivative)[0]
+        states = self._solve(start, self.cde.network(batch), derivative)[0]
         summary = states[-1] if self.config.summary == "last" else states.max(0).values
         return self.to_latent(summary)
 
@@ -209,9 +164,22 @@ class SketchODE(SketchModel):
     def _solve(self, start: Tensor, network: Network, path: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the states (S + 1, B, d) and the mean state of each step (S, B, d)."""
         steps = self._times(self.config.solver_steps + 1, start)
-        if self.config.gradient == "direct" and self.config.method == "rk4":
-            return rk4_network(start, network, steps, path)
-        return _solve_general(start, network, steps, path, self.config)
+        return solve(start, network, steps, path, self.config.method, self.config.gradient)
+
+    def _dynamics(self, outputs: int, context: int) -> Dynamics:
+        config = self.config
+        return Dynamics(
+            size=config.hidden_size,
+            outputs=outputs,
+            context=context,
+            hidden=int(_WIDTH_FACTOR * config.hidden_size),
+            layers=_HIDDEN_LAYERS,
+            activation=config.activation,
+            omega=config.omega,
+            learn_omega=config.learn_omega,
+            time_dependent=config.time_dependent,
+            output_gain=config.output_gain,
+        )
 
     def _matrix(self, kind: str, like: Tensor, points: int = 0) -> Tensor:
         """Return, kept from call to call, what maps samples to slopes at the stages, or steps to samples."""
@@ -226,40 +194,3 @@ class SketchODE(SketchModel):
 
     def _times(self, points: int, like: Tensor) -> Tensor:
         return torch.linspace(0, self.config.duration, points, dtype=like.dtype, device=like.device)
-
-
-def _solve_general(
-    start: Tensor, network: Network, times: Tensor, path: Tensor | None, config: SketchODEConfig
-) -> tuple[Tensor, Tensor]:
-    """Solve by `models.nn.ode` any method and gradient; the integral of the state rides along as extra state."""
-    act = ACTIVATIONS[network.activation].function
-    size = start.shape[-1]
-    halves = stage_times(times)
-
-    def field(t: Tensor, state: Tensor) -> Tensor:
-        y = state[..., :size]
-        u1 = y @ network.w1.t() + network.constant + network.time * t
-        slope = act(act(u1) @ network.w2.t() + network.b2) @ network.w3.t() + network.b3
-        if path is not None:
-            slope = torch.bmm(slope.view(*y.shape, -1), _interpolate(path, halves, t).unsqueeze(-1))[..., 0]
-        return torch.cat([slope, y], -1)
-
-    parameters = [p for p in vars(network).values() if isinstance(p, Tensor) and p.requires_grad]
-    joined = odeint(
-        field,
-        torch.cat([start, torch.zeros_like(start)], -1),
-        times,
-        method=config.method,
-        gradient=config.gradient,
-        parameters=parameters,
-    )
-    states, integral = joined[..., :size], joined[..., size:]
-    return states, (integral[1:] - integral[:-1]) / (times[1:] - times[:-1])[:, None, None]
-
-
-def _interpolate(path: Tensor, knots: Tensor, t: Tensor) -> Tensor:
-    """Return the path's derivative at t, exact at every time and midpoint: it is quadratic between times."""
-    last = len(knots) - 3
-    i = int(torch.searchsorted(knots, t.detach(), right=True).sub(1).clamp(0, last)) // 2 * 2
-    s = (t - knots[i]) / (knots[i + 2] - knots[i])
-    return (1 - s) * (1 - 2 * s) * path[i] + 4 * s * (1 - s) * path[i + 1] + s * (2 * s - 1) * path[i + 2]

@@ -33,3 +33,5 @@ ACTIVATIONS = {
     "relu": Activation(_relu, lambda x: (x > 0).to(x.dtype)),
     "sigmoid": Activation(torch.sigmoid, lambda x: torch.sigmoid(x) * torch.sigmoid(-x)),
 }
+
+PERIODIC = ("sin", "cos")  # those that a frequency belongs to

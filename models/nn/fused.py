@@ -1,13 +1,5 @@
 """RK4 through a small network as one autograd node: the fast path of SketchODE.
 
-The field is a two-hidden-layer network whose first layer gets a constant (from z), the time and the
-state, and whose output is either the derivative itself or, for a neural CDE, a matrix contracted with
-the derivative of the driving path:
-
-    u1 = W1 y + c + w_t t,   u2 = W2 act(u1) + b2,   o = W3 act(u2) + b3
-    dy/dt = o                        (ODE; o has n entries)
-    dy/dt = o.view(n, channels) X'   (CDE; o has n * channels entries)
-
 Forward keeps the pre-activations of every evaluation. Backward walks the steps once, writes the deltas
 of each layer into buffers, and gets every weight gradient from one large matrix product at the end,
 instead of accumulating it 4 (T - 1) times. The values are those of `models.nn.ode.odeint` with "rk4",
@@ -18,45 +10,23 @@ Legend: B batch, T times, E = 4 (T - 1) evaluations, n state, H hidden, C channe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from models.nn.activations import ACTIVATIONS
+from models.nn.network import Network
 
 _STATE_STEP = (0.0, 0.5, 0.5, 1.0)  # RK4: stage i starts from y + this * h * k_{i-1}
 _WEIGHTS = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 _NODE = (0, 1, 1, 2)  # stage i is evaluated at this many half steps
 
 
-@dataclass(frozen=True)
-class Network:
-    """Weights of the field, the frequencies of the activations already multiplied in.
-
-    Args:
-        constant: (B, H) what the first layer adds: bias and the part that depends on z.
-        time: (H,) weight of the time in the first layer.
-        w1: (H, n); w2: (H, H); b2: (H,); w3: (n or n * C, H); b3: (n or n * C,).
-        activation: a key of `ACTIVATIONS`.
-    """
-
-    constant: Tensor
-    time: Tensor
-    w1: Tensor
-    w2: Tensor
-    b2: Tensor
-    w3: Tensor
-    b3: Tensor
-    activation: str
-
-
 def rk4_network(y0: Tensor, network: Network, times: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Solve the field of the module's docstring by classic RK4, one step per interval of `times`.
+    """Solve a network's equation by classic RK4, one step per interval of `times`.
 
     Args:
         y0: (B, n) state at times[0].
-        network: the field.
+        network: the right-hand side.
         times: (T,) equally or unequally spaced.
         path: (2 T - 1, B, C) derivative of the driving path at each time and each midpoint, in order;
             it gets no gradient.
@@ -70,26 +40,28 @@ def rk4_network(y0: Tensor, network: Network, times: Tensor, path: Tensor | None
     """
     if path is not None and (path.requires_grad or len(path) != 2 * len(times) - 1):
         raise ValueError(f"path must be data of length {2 * len(times) - 1}, got length {len(path)}")
-    n = network
-    return _FusedRK4.apply(y0, n.constant, n.time, n.w1, n.w2, n.b2, n.w3, n.b3, times, path, n.activation)
+    tensors = (*network.weights, *network.biases)
+    return _FusedRK4.apply(times, path, network.activation, y0, network.constant, network.time, *tensors)
 
 
 class _FusedRK4(torch.autograd.Function):
     """Small tensors: what counts is the number of calls, so sums over stages are one call each."""
 
     @staticmethod
-    def forward(ctx, y0, constant, time, w1, w2, b2, w3, b3, times, path, activation):
+    def forward(ctx, times, path, activation, y0, constant, time, *tensors):
         act = ACTIVATIONS[activation].function
-        (batch, size), hidden = y0.shape, w2.shape[0]
+        layers = len(tensors) // 2  # hidden
+        weights, biases = list(tensors[: layers + 1]), list(tensors[layers + 1 :])
+        (batch, size), hidden = y0.shape, weights[0].shape[0]
         steps = (times[1:] - times[:-1]).tolist()
         evaluations = 4 * len(steps)
         inputs = y0.new_empty(evaluations + 1, batch, size)  # of every evaluation; the last is the final state
-        u1, s1, u2, s2 = (y0.new_empty(evaluations, batch, hidden) for _ in range(4))
+        before, after = ([y0.new_empty(evaluations, batch, hidden) for _ in range(layers)] for _ in range(2))
         slope = y0.new_empty(batch, size)
         channels = 1 if path is None else path.shape[-1]
         out = slope if path is None else y0.new_empty(batch, channels, size)
-        w3, b3 = _channels_first(w3, channels), _channels_first(b3, channels)
-        w1t, w2t, w3t = w1.t().contiguous(), w2.t().contiguous(), w3.t().contiguous()
+        weights[-1], biases[-1] = _channels_first(weights[-1], channels), _channels_first(biases[-1], channels)
+        transposed = [weight.t().contiguous() for weight in weights]
         evaluated_at = stage_times(times)
         offsets = constant + evaluated_at[:, None, None] * time  # (2 T - 1, B, H)
         inputs[0] = y0
@@ -99,11 +71,11 @@ class _FusedRK4(torch.autograd.Function):
                 e, node = 4 * i + stage, 2 * i + _NODE[stage]
                 if stage:
                     torch.add(y, slope, alpha=_STATE_STEP[stage] * h, out=inputs[e])
-                torch.addmm(offsets[node], inputs[e], w1t, out=u1[e])
-                act(u1[e], out=s1[e])
-                torch.addmm(b2, s1[e], w2t, out=u2[e])
-                act(u2[e], out=s2[e])
-                torch.addmm(b3, s2[e], w3t, out=out.view(batch, -1))
+                value, bias = inputs[e], offsets[node]
+                for k in range(layers):
+                    torch.addmm(bias, value, transposed[k], out=before[k][e])
+                    value, bias = act(before[k][e], out=after[k][e]), biases[k]
+                torch.addmm(bias, value, transposed[-1], out=out.view(batch, -1))
                 if path is not None:
                     out.mul_(path[node].unsqueeze(-1))
                     torch.sum(out, 1, out=slope)
@@ -112,20 +84,21 @@ class _FusedRK4(torch.autograd.Function):
             torch.add(inputs[4 * i + 1], inputs[4 * i + 2], alpha=2, out=ahead)
             ahead.add_(inputs[4 * i + 3]).sub_(y).mul_(1 / 3).add_(slope, alpha=h / 6)
         ctx.activation, ctx.steps, ctx.channels = activation, steps, channels
-        ctx.save_for_backward(inputs, u1, s1, u2, s2, w1, w2, w3, evaluated_at, path)
-        weights = y0.new_tensor(_WEIGHTS)
-        means = torch.einsum("isbn,s->ibn", inputs[:-1].unflatten(0, (-1, 4)), weights)
+        ctx.save_for_backward(inputs, evaluated_at, path, *before, *after, *weights)
+        means = torch.einsum("isbn,s->ibn", inputs[:-1].unflatten(0, (-1, 4)), y0.new_tensor(_WEIGHTS))
         return inputs[::4].clone(), means
 
     @staticmethod
     def backward(ctx, grad_states, grad_means):
-        inputs, u1, s1, u2, s2, w1, w2, w3, evaluated_at, path = ctx.saved_tensors
+        inputs, evaluated_at, path, *saved = ctx.saved_tensors
+        layers = len(saved) // 3
+        before, after, weights = saved[:layers], saved[layers : 2 * layers], saved[2 * layers :]
         derivative = ACTIVATIONS[ctx.activation].derivative
-        d1, d2 = derivative(u1), derivative(u2)  # become the layers' deltas, evaluation by evaluation
-        evaluations, batch, hidden_size = d1.shape
+        deltas = [derivative(u) for u in before]  # become the layers' deltas, evaluation by evaluation
+        evaluations, batch, hidden_size = deltas[0].shape
         size, channels = inputs.shape[-1], ctx.channels
-        delta3 = inputs.new_empty(evaluations, batch, channels, size)
-        flat3 = delta3.view(evaluations, batch, -1)
+        delta_out = inputs.new_empty(evaluations, batch, channels, size)
+        flat_out = delta_out.view(evaluations, batch, -1)
         hidden = inputs.new_empty(batch, hidden_size)
         grad_slope = inputs.new_empty(batch, size)
         grad_inputs = inputs.new_empty(5, batch, size)  # of the four stages, and what reaches the state directly
@@ -139,34 +112,32 @@ class _FusedRK4(torch.autograd.Function):
             for stage in (3, 2, 1, 0):
                 e, node = 4 * i + stage, 2 * i + _NODE[stage]
                 outer = single if stage in (0, 3) else double
-                target = delta3[e, :, 0] if path is None else grad_slope
+                target = delta_out[e, :, 0] if path is None else grad_slope
                 if stage < 3:
                     torch.add(outer, grad_inputs[stage + 1], alpha=_STATE_STEP[stage + 1] * h, out=target)
                 else:
                     target.copy_(outer)
                 if path is not None:
-                    torch.mul(grad_slope.unsqueeze(1), path[node].unsqueeze(-1), out=delta3[e])
-                torch.mm(flat3[e], w3, out=hidden)
-                d2[e].mul_(hidden)
-                torch.mm(d2[e], w2, out=hidden)
-                d1[e].mul_(hidden)
-                torch.addmm(of_means[i, stage], d1[e], w1, out=grad_inputs[stage])
+                    torch.mul(grad_slope.unsqueeze(1), path[node].unsqueeze(-1), out=delta_out[e])
+                value = flat_out[e]
+                for k in range(layers - 1, -1, -1):
+                    torch.mm(value, weights[k + 1], out=hidden)
+                    value = deltas[k][e].mul_(hidden)
+                torch.addmm(of_means[i, stage], value, weights[0], out=grad_inputs[stage])
             torch.sum(grad_inputs, 0, out=grad_y)
-        flat1, flat2, flat3 = d1.flatten(0, 1), d2.flatten(0, 1), flat3.flatten(0, 1)
-        nodes = torch.tensor(_NODE, device=d1.device) + 2 * torch.arange(len(ctx.steps), device=d1.device)[:, None]
-        return (
-            grad_y,
-            d1.sum(0),
-            evaluated_at[nodes.flatten()] @ d1.sum(1),
-            flat1.t() @ inputs[:-1].flatten(0, 1),
-            flat2.t() @ s1.flatten(0, 1),
-            flat2.sum(0),
-            _channels_last(flat3.t() @ s2.flatten(0, 1), channels),
-            _channels_last(flat3.sum(0), channels),
-            None,
-            None,
-            None,
+        nodes = (
+            torch.tensor(_NODE, device=inputs.device) + 2 * torch.arange(len(ctx.steps), device=inputs.device)[:, None]
         )
+        flat = [delta.flatten(0, 1) for delta in (*deltas, flat_out)]
+        values = [value.flatten(0, 1) for value in (inputs[:-1], *after)]
+        of_weights = [delta.t() @ value for delta, value in zip(flat, values, strict=True)]
+        of_biases = [delta.sum(0) for delta in flat[1:]]
+        of_weights[-1], of_biases[-1] = (
+            _channels_last(of_weights[-1], channels),
+            _channels_last(of_biases[-1], channels),
+        )
+        of_time = evaluated_at[nodes.flatten()] @ deltas[0].sum(1)
+        return (None, None, None, grad_y, deltas[0].sum(0), of_time, *of_weights, *of_biases)
 
 
 def _channels_first(weight: Tensor, channels: int) -> Tensor:

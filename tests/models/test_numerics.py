@@ -12,7 +12,8 @@ import torchdiffeq
 from torch import nn
 
 from models.nn.activations import ACTIVATIONS
-from models.nn.fused import Network, rk4_network, stage_times
+from models.nn.fused import rk4_network, stage_times
+from models.nn.network import Network
 from models.nn.ode import METHODS, odeint
 from models.nn.spline import NaturalCubicSpline, derivative_matrix, hermite_matrix
 
@@ -122,25 +123,26 @@ def test_solution_backwards_in_time_returns_to_the_start():
     torch.testing.assert_close(odeint(field, there[-1], times.flip(0))[-1], y0, rtol=0, atol=1e-8)
 
 
-def network(activation, size, channels, batch, seed=8, hidden=6):
+def network(activation, size, channels, batch, seed=8, hidden=6, layers=2):
     g = generator(seed)
-    shapes = [(batch, hidden), (hidden,), (hidden, size), (hidden, hidden), (hidden,)]
-    shapes += [(size * channels, hidden), (size * channels,)]
-    tensors = [(0.4 * torch.randn(s, generator=g, dtype=DOUBLE)).requires_grad_() for s in shapes]
-    return Network(*tensors, activation=activation)
-
-
-def tensors_of(net):
-    return [value for value in vars(net).values() if isinstance(value, torch.Tensor)]
+    shapes = [(hidden, size), *[(hidden, hidden)] * (layers - 1), (size * channels, hidden)]
+    made = [
+        (0.4 * torch.randn(s, generator=g, dtype=DOUBLE)).requires_grad_()
+        for s in [(batch, hidden), (hidden,), *shapes, *[shape[:1] for shape in shapes[1:]]]
+    ]
+    return Network(made[0], made[1], tuple(made[2 : layers + 3]), tuple(made[layers + 3 :]), activation)
 
 
 def field_of(net, spline=None):
-    """The field of `models.nn.fused`, written by its formula; the path's derivative is the spline's own."""
-    act = {"sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
+    """The field of `models.nn.network`, written by its formula; the path's derivative is the spline's own."""
+    f = {"sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}[
+        net.activation
+    ]
 
     def field(t, y):
-        f = act[net.activation]
-        out = f(f(y @ net.w1.t() + net.constant + net.time * t) @ net.w2.t() + net.b2) @ net.w3.t() + net.b3
+        out = torch.einsum("hn,bn->bh", net.weights[0], y) + net.constant + net.time * t
+        for weight, bias in zip(net.weights[1:], net.biases, strict=True):
+            out = torch.einsum("oh,bh->bo", weight, f(out)) + bias
         if spline is None:
             return out
         return torch.einsum("bnc,bc->bn", out.view(*y.shape, -1), spline.derivative(t[None])[..., 0, :])
@@ -149,10 +151,10 @@ def field_of(net, spline=None):
 
 
 @pytest.mark.parametrize("kind", ["ode", "cde"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_fused_solver_equals_odeint_in_values_and_gradients(activation, kind):
+@pytest.mark.parametrize(("activation", "layers"), [*((name, 2) for name in ACTIVATIONS), ("sin", 1), ("tanh", 3)])
+def test_fused_solver_equals_odeint_in_values_and_gradients(activation, layers, kind):
     batch, size, times = 3, 4, unequal_times(8)
-    net = network(activation, size, 1 if kind == "ode" else 2, batch)
+    net = network(activation, size, 1 if kind == "ode" else 2, batch, layers=layers)
     spline = path = None
     if kind == "cde":
         spline = NaturalCubicSpline(times, 0.3 * torch.randn(batch, 8, 2, generator=generator(9), dtype=DOUBLE))
@@ -171,7 +173,7 @@ def test_fused_solver_equals_odeint_in_values_and_gradients(activation, kind):
     gradients = []
     for found in ((states, means), expected):
         loss = sum((part.sin() * weight).sum() for part, weight in zip(found, weights, strict=True))
-        gradients.append(torch.autograd.grad(loss, [y0, *tensors_of(net)]))
+        gradients.append(torch.autograd.grad(loss, [y0, *net.tensors()]))
     assert largest_difference((states, means), expected) < 1e-10
     assert largest_difference(*gradients) < 1e-10
 
@@ -196,8 +198,8 @@ def test_cde_with_constant_matrix_on_a_straight_line_is_exact():
     spline = NaturalCubicSpline(times, (times[:, None] * velocity)[None])
     net = network("tanh", 3, 2, 1)
     with torch.no_grad():
-        net.w3.zero_()
-    matrix = net.b3.detach().view(3, 2)
+        net.weights[-1].zero_()
+    matrix = net.biases[-1].detach().view(3, 2)
     exact = times[:, None] * (matrix @ velocity)
     path = spline.derivative(stage_times(times)).transpose(0, 1).contiguous()
     y0 = torch.zeros(1, 3, dtype=DOUBLE)

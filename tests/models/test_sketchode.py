@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 
-from models import sketchode
+from models.nn import dynamics
 from models.sketchode import SketchODE, SketchODEConfig
 
 BASE = {
@@ -88,12 +88,12 @@ def test_the_general_solver_gives_what_the_fused_one_gives(activation, monkeypat
     def refuse(*_):
         raise AssertionError("the fused path was taken")
 
-    general = sketchode._solve_general
-    monkeypatch.setattr(sketchode, "rk4_network", lambda y, n, t, p=None: general(y, n, t, p, fused.config))
+    general = dynamics._solve_general
+    monkeypatch.setattr(dynamics, "rk4_network", lambda y, n, t, p=None: general(y, n, t, p, "rk4", "direct"))
     expected = loss_and_gradients(fused, drawing(20))
     assert relative(found[1], expected[1]) < 1e-10 and float(found[0] - expected[0]) == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(trajectory, fused.decode(fused.encode(drawing(20)), 33), rtol=0, atol=1e-11)
-    monkeypatch.setattr(sketchode, "rk4_network", refuse)
+    monkeypatch.setattr(dynamics, "rk4_network", refuse)
     for changes in ({"gradient": "adjoint"}, {"method": "rk4_38"}, {"method": "midpoint"}):
         build(fused, activation=activation, **changes).loss({"points": drawing(20)})
 
@@ -119,7 +119,7 @@ def right_hand_side(dynamics, state, t, context):
     """Equation 2's F, and equation 4's G, written from the modules instead of from the solvers' weights."""
     first, second = 2 * dynamics.omega * torch.sigmoid(dynamics.frequency)
     u = dynamics.state(state) + dynamics.time * t + (0 if context is None else dynamics.context(context))
-    return dynamics.output(torch.sin(second * dynamics.hidden(torch.sin(first * u))))
+    return dynamics.output(torch.sin(second * dynamics.hidden[0](torch.sin(first * u))))
 
 
 @torch.no_grad()
@@ -207,5 +207,5 @@ def test_weight_decay_is_for_the_weight_matrices_of_the_dynamics():
     model = build()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed = {names[id(parameter)] for parameter in model.decayed_parameters()}
-    expected = {f"{part}.{layer}.weight" for part in ("cde", "ode") for layer in ("state", "hidden", "output")}
+    expected = {f"{part}.{layer}.weight" for part in ("cde", "ode") for layer in ("state", "hidden.0", "output")}
     assert decayed == expected | {"ode.context.weight"}
