@@ -23,7 +23,11 @@ from ink.params import suggest
 from ink.table import Ink
 
 Batch = Mapping[str, Tensor]
-"""`points`: what the representation's `collate` made, B first; `label`: (B,) int64 class indices."""
+"""`points`: what the representation's `collate` made, B first; `label`: (B,) int64 class indices.
+
+In training also `step` and `steps`, () int64: optimiser steps taken before this one, and of the whole run. A model
+that anneals a weight reads them and keeps no count of its own, so that a resumed run goes as an undisturbed one.
+"""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,17 @@ class Autoencoder(Protocol):
 
     def to_ink(self, decoded: Tensor) -> Ink:
         """What `decode` gave -> drawings."""
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A model that makes new drawings from noise."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return `count` drawings as `to_ink` takes them; equal generators give equal drawings."""
+
+    def to_ink(self, decoded: Tensor) -> Ink:
+        """What `sample` gave -> drawings."""
 
 
 @runtime_checkable

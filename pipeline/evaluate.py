@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ink import metrics
 from ink.table import Drawings, Ink
-from models.base import Autoencoder, Classifier, SketchModel
+from models.base import Autoencoder, Classifier, Sampler, SketchModel
 from pipeline.dataset import Dataset
 
 _BATCH = 256
@@ -122,6 +122,23 @@ def interpolations(model: SketchModel, data: Dataset, strips: int, frames: int, 
     keys = [f"strip{strip}/{frame:02d}" for strip in range(strips) for frame in range(frames)]
     names = [f"{labels[a]} → {labels[b]}" for a, b in itertools.pairwise(chosen) for _ in range(frames)]
     return Drawings.build(ink, keys, names)
+
+
+@torch.no_grad()
+def samples(model: SketchModel, count: int, seed: int) -> Drawings:
+    """Draw new drawings from a model.
+
+    Returns:
+        `count` drawings, keys `sample<i>`.
+
+    Raises:
+        TypeError: the model cannot sample.
+    """
+    if not isinstance(model, Sampler):
+        raise TypeError(f"{type(model).__name__} cannot make new drawings: it has no sample")
+    device = next(model.parameters()).device
+    ink = model.to_ink(model.sample(count, torch.Generator(device).manual_seed(seed)))
+    return Drawings.build(ink, [f"sample{index:03d}" for index in range(count)], [""] * count)
 
 
 def _speed(model: SketchModel, ink: Ink) -> dict[str, float | int]:

@@ -150,6 +150,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(job.fit, state["step"], job.steps)
         batch = {"points": points[index].to(job.device), "label": labels[index].to(job.device)}
+        batch |= {"step": torch.tensor(state["step"]), "steps": torch.tensor(job.steps)}
         terms = model.loss(batch)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()

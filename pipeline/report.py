@@ -63,6 +63,7 @@ def render(inputs: ReportInputs) -> str:
         terms=loss_terms(inputs.models),
         examples=gallery.examples(inputs) if inputs.test_shards else None,
         strips=gallery.strips(inputs),
+        samples=gallery.samples(inputs),
         worst=gallery.worst(inputs),
         confusions=[(m.name, tables.confusion(m.per_drawing)) for m in inputs.models if m.per_drawing is not None],
         data=tables.data_summary(inputs.counts) if inputs.counts else None,

@@ -22,6 +22,7 @@ _ROWS = 3  # examples in one block; a class with more is set in several
 _MOST_STRIPS = 6
 _MOST_FRAMES = 12
 _WORST = 6
+_MOST_SAMPLES = 48  # of one model
 _STRIP_KEY = re.compile(r"strip(\d+)/(\d+)")
 
 
@@ -69,6 +70,18 @@ def strips(inputs: ReportInputs) -> list[dict[str, Any]]:
             ]
             found[strip]["models"].append((model.name, pictures))
     return [found[strip] for strip in sorted(found)[:_MOST_STRIPS]]
+
+
+def samples(inputs: ReportInputs) -> list[tuple[str, list[str]]]:
+    """Return (model, pictures) of new drawings, the first ones made, of each model that makes any."""
+    found = []
+    for model in inputs.models:
+        if model.samples is not None:
+            keys = keys_and_labels([model.samples])[0][:_MOST_SAMPLES].tolist()
+            drawn = by_key(read_rows([model.samples], keys))
+            half = half_extent([drawn.get(key) for key in keys])
+            found.append((model.name, [ink_svg(drawn.get(key), half, f"{model.name}, {key}") for key in keys]))
+    return found
 
 
 def worst(inputs: ReportInputs) -> list[tuple[str, list[dict[str, Any]]]]:

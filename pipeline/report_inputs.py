@@ -87,6 +87,7 @@ class ModelFiles:
         history: columns of history.csv, each (rows,) float64, NaN where a cell is empty.
         per_drawing: scores of every test drawing.
         reconstructions, interpolations: paths of drawing tables that exist.
+        samples: the same, of a model that makes new drawings.
         missing: the paths that do not exist, relative to the project's folder.
     """
 
@@ -96,6 +97,7 @@ class ModelFiles:
     per_drawing: PerDrawing | None
     reconstructions: Path | None
     interpolations: Path | None
+    samples: Path | None
     missing: tuple[str, ...]
 
 
@@ -211,6 +213,7 @@ def _read_model(project: Path, dataset: str, name: str) -> ModelFiles:
     plots = Path("plots") / dataset / name
     drawings = {kind: plots / f"{kind}.parquet" for kind in ("reconstructions", "interpolations")}
     paths = [metrics, plots / "history.csv", plots / "per_drawing.csv", *drawings.values()]
+    drawings["samples"] = plots / "samples.parquet"  # not missed where it is not: few models make new drawings
     there = {kind: project / path if (project / path).is_file() else None for kind, path in drawings.items()}
     return ModelFiles(
         name=name,

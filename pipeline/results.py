@@ -20,6 +20,7 @@ from pipeline import evaluate
 from pipeline.dataset import Dataset
 
 _PICTURED = 16  # drawings in the comparison picture
+_SAMPLE_COLUMNS = 12  # of the picture of samples
 
 
 def metrics_file(dataset: str, model: str) -> Path:
@@ -88,6 +89,14 @@ def write_interpolations(dataset: str, model: str, strips: Drawings) -> None:
         index = np.flatnonzero(strip_of == name)
         rows[labels[index[0]].replace("→", "to")] = strips.ink.take(index)
     _write_picture(folder / "interpolations.png", rows)
+
+
+def write_samples(dataset: str, model: str, drawn: Drawings) -> None:
+    """Write new drawings of a model and a picture of them."""
+    folder = plots_folder(dataset, model)
+    write_drawings(folder / "samples.parquet", drawn, {"dataset": dataset, "model": model})
+    with atomic_path(folder / "samples.png") as temporary:
+        pictures.sheet(drawn.ink, _SAMPLE_COLUMNS).save(temporary, format="PNG")
 
 
 def hash_of(key: str) -> str:

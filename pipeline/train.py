@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from ink.errors import report_errors
 from ink.params import read_params
-from models.base import Autoencoder, Classifier, SketchModel
+from models.base import Autoencoder, Classifier, Sampler, SketchModel
 from pipeline import evaluate, registry, results, tracking
 from pipeline.checkpoint import fingerprint, load_weights, weights_sha256
 from pipeline.dataset import Dataset, load_dataset
@@ -29,6 +29,7 @@ from pipeline.fit import Job, seed_everything, train
 from pipeline.settings import build_model, fit_params, run_params
 
 JUDGE = "recognizer"
+_SAMPLES = 60  # new drawings of a model that makes them
 _SOURCES = ("ink", "models", "pipeline/fit.py", "pipeline/dataset.py")  # what decides a training's course
 
 
@@ -81,6 +82,8 @@ def measure(dataset: str, model: str) -> dict[str, Any]:
         results.write_interpolations(
             dataset, model, evaluate.interpolations(network, data, 4, 11, run_params(params).seed)
         )
+    if isinstance(network, Sampler):
+        results.write_samples(dataset, model, evaluate.samples(network, _SAMPLES, run_params(params).seed))
     summary |= {"steps": state["step"], "epochs": state["epoch"], "train_seconds": round(state["seconds"], 2)}
     summary |= {"weights_sha256": weights_sha256(network), "data_sha256": data.data_sha256}
     return summary | {"git_commit": tracking.git_commit()}

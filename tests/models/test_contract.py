@@ -12,7 +12,7 @@ from ink.errors import InkmillError, ParamsError
 from ink.params import read_params
 from ink.table import Ink
 from models import REGISTRY, model_class
-from models.base import Autoencoder, Classifier, FullSequence, SketchModel
+from models.base import Autoencoder, Classifier, FullSequence, Sampler, SketchModel
 from models.nn.activations import ACTIVATIONS
 from models.nn.ode import METHODS
 from pipeline.checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, weights_sha256
@@ -60,7 +60,8 @@ def normalized(ink: Ink) -> Ink:
 
 def batch_of(model: SketchModel, ink: Ink) -> dict[str, torch.Tensor]:
     points = model.representation.collate(ink).to(next(model.parameters()).dtype)
-    return {"points": points, "label": torch.arange(len(ink)) % CLASSES}
+    steps = {"step": torch.tensor(30), "steps": torch.tensor(40)}  # late: every weight that is annealed counts
+    return {"points": points, "label": torch.arange(len(ink)) % CLASSES, **steps}
 
 
 def optimizer_of(model: SketchModel) -> torch.optim.AdamW:
@@ -108,6 +109,17 @@ def test_every_model_can_do_something_and_says_what(name):
             assert decoded.shape == (5, count or model.config.points, 3)
             assert bool(((decoded[..., 2] >= 0) & (decoded[..., 2] <= 1)).all())
             assert len(model.representation.to_ink(decoded)) == 5
+
+
+@torch.no_grad()
+def test_a_sample_is_its_generators_and_is_drawings(name):
+    model = tiny(name).eval()
+    if not isinstance(model, Sampler):
+        pytest.skip("makes no new drawings")
+    first, again, other = (model.sample(6, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert len(model.to_ink(first)) == 6
+    assert bool(np.isfinite(model.to_ink(first).x).all())
 
 
 def test_batch_size_may_change_between_calls(name):

@@ -207,6 +207,18 @@ def test_a_model_that_left_nothing_and_no_recogniser_and_no_shards(project: Path
     assert 0.96875 in Page(text).values, "the ceiling, from the model's own file"
 
 
+def test_new_drawings_are_shown_of_the_models_that_make_some_and_not_missed_elsewhere(project: Path) -> None:
+    assert "New drawings" not in run(project, "toy").read_text()
+    keys = [f"sample{n:03d}" for n in range(60)]
+    path = project / "plots/toy/second/samples.parquet"
+    write_drawings(path, Drawings.build(drawn(60, 5), keys, [""] * 60), {"dataset": "toy"})
+    text = run(project, "toy").read_text()
+    assert "New drawings" in text and "plots/toy/first/samples.parquet" not in text
+    shown = re.findall(r'aria-label="second, (sample\d+)"', text)
+    assert shown == keys[: len(shown)] and len(shown) >= 24
+    assert not re.search(r'aria-label="first, sample', text)
+
+
 def test_no_model_at_all_is_an_error_that_says_what_to_run(project: Path, monkeypatch, capsys) -> None:
     for name in MODELS:
         (project / f"metrics/toy/{name}.json").unlink()
