@@ -223,12 +223,13 @@ def from_full_sequence(points: np.ndarray, duration: float = 1.0) -> Ink:
     )
 
 
-def resample_strokes(ink: Ink, spacing: float | np.ndarray) -> Ink:
-    """Place points evenly along each stroke, at most `spacing` of arc length apart; ends stay, t is interpolated.
+def resample_strokes(ink: Ink, spacing: float | np.ndarray, even: bool = True) -> Ink:
+    """Place points along each stroke, at most `spacing` of arc length apart; ends stay, t is interpolated.
 
     Args:
         ink: N drawings.
         spacing: largest step, in the unit of the ink; scalar or (N,) per drawing.
+        even: all steps of a stroke are equally long; False: as long as the spacing, but the last.
 
     Raises:
         ValueError: spacing is not above 0.
@@ -242,7 +243,7 @@ def resample_strokes(ink: Ink, spacing: float | np.ndarray) -> Ink:
     pieces[np.diff(strokes) == 1] = 0
     offsets = np.concatenate([[0], np.cumsum(pieces + 1)]).astype(np.int64)
     out = np.zeros((3, offsets[-1]), np.float32)
-    _resample(x, y, t, length, strokes, offsets, out)
+    _resample(x, y, t, length, strokes, np.zeros_like(step) if even else step, offsets, out)
     return Ink(out[0], out[1], out[2], offsets, ink.drawing_offsets)
 
 
@@ -370,12 +371,13 @@ def _sample_paths(x, y, time, clock, join, points, out):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _resample(x, y, t, length, strokes, offsets, out):
+def _resample(x, y, t, length, strokes, step, offsets, out):
+    """Fill out[:, offsets[s]:offsets[s + 1]] with points `step[s]` apart; a step of 0 is an even share."""
     for s in prange(len(strokes) - 1):
         i, last = strokes[s], strokes[s + 1] - 1
         pieces = offsets[s + 1] - offsets[s] - 1
         for k in range(pieces + 1):
-            where = 0.0 if k == 0 else length[last] * (k / pieces)
+            where = step[s] * k if k == 0 or step[s] > 0.0 else length[last] * (k / pieces)
             while k > 0 and i < last - 1 and length[i + 1] <= where:
                 i += 1
             fraction = 0.0

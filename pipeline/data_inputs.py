@@ -231,7 +231,7 @@ def _first_dataset(params: dict[str, Any]) -> str:
 
 
 def _accepted(batch: Batch, file: str, settings: SimplifyParams, seen: set[int]) -> Drawings:
-    good, _ = check(batch, file, settings.max_points, hash64(batch.drawings.column("key")), seen)
+    good, _ = check(batch, file, settings, hash64(batch.drawings.column("key")), seen)
     return batch.drawings.take(good)
 
 

@@ -54,11 +54,14 @@ def _normalized(settings: NormalizeParams, drawings: Drawings) -> list[Drawings]
 def normalize(drawings: Drawings, settings: NormalizeParams) -> Drawings:
     """Return the drawings in the unit circle, on the clock that is asked for."""
     ink, center_x, center_y, scale = geometry.unit_circle(drawings.ink)
+    before = drawings.column("scale")  # of a frame that simplify has put them in
+    center_x = drawings.column("center_x") + before * center_x
+    center_y = drawings.column("center_y") + before * center_y
     timed = drawings.column("timed")
     if settings.clock == "arc_length":
         ink = with_arc_length(ink)
         timed = np.zeros_like(timed)
-    return drawings.with_ink(ink, timed=timed, center_x=center_x, center_y=center_y, scale=scale)
+    return drawings.with_ink(ink, timed=timed, center_x=center_x, center_y=center_y, scale=before * scale)
 
 
 def with_arc_length(ink: Ink) -> Ink:

@@ -3,6 +3,8 @@
 Reads raw files through the dataset's reader, refuses what is not a drawing (quarantine), simplifies each
 stroke by Ramer-Douglas-Peucker (distance to the segment), assigns the split. Repeated points fall to the
 simplification; one-point strokes stay. What the game did not recognise is skipped and counted, not refused.
+sketch-rnn's preparation is `unit: side255, epsilon: 2, resample: 1, frame: pixels255, drop_dots: true`; SketchODE's
+is `unit: unit_circle` without resampling.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ink import geometry
+from ink import geometry, thinning
 from ink.errors import DataError, report_errors
 from ink.formats import Batch, reader
 from ink.manifest import FILE_NAME as MANIFEST_NAME
@@ -28,14 +30,16 @@ from ink.table import Drawings, DrawingsWriter, hash64, validate
 from stages.workers import WorkerParams, run_tasks
 
 _PROVENANCE = ("path", "bytes", "sha256")  # what is the same from every mirror
-_SIDE = 255.0  # canvas of the Quick, Draw! recipe
 
 
 class SimplifyParams(Params):
     """Section `simplify`."""
 
     epsilon: float = Field(ge=0)
-    unit: Literal["radius", "side255"]
+    unit: thinning.Unit
+    resample: float = Field(ge=0)  # in `unit`; 0: the source's own points
+    frame: Literal["source", "side255", "pixels255"]
+    drop_dots: bool
     only_recognized: bool
     max_points: int = Field(ge=2)
     max_bad_fraction: float = Field(ge=0, le=1)
@@ -134,7 +138,7 @@ def simplify_part(task: Task) -> Done:
     with DrawingsWriter(task.part, task.head) as writer:
         for batch in source.read(task.source, only_recognized=task.settings.only_recognized, **piece):
             keys = hash64(batch.drawings.column("key"))
-            good, bad = check(batch, task.source.name, task.settings.max_points, keys, seen)
+            good, bad = check(batch, task.source.name, task.settings, keys, seen)
             simple = simplify(batch.drawings.take(good), task.settings)
             writer.write(simple)
             done.tally.add(simple)
@@ -150,23 +154,29 @@ def simplify_part(task: Task) -> Done:
 
 
 def check(
-    batch: Batch, file: str, max_points: int, hashes: np.ndarray, seen: set[int]
+    batch: Batch, file: str, settings: SimplifyParams, hashes: np.ndarray, seen: set[int]
 ) -> tuple[np.ndarray, list[Rejected]]:
     """Return the rows of good drawings, and those that break the table's contract; `seen` collects accepted keys.
 
     Args:
         batch: of the source file named `file`.
-        max_points: a drawing with more is refused.
+        settings: a drawing with more than `max_points` is refused, if need be as resampled.
         hashes: (N,) of the batch's keys.
         seen: hashes of the keys that are taken.
     """
     drawings = batch.drawings
     why = validate(drawings)
     lengths = np.diff(drawings.ink.point_offsets)
-    why[(why == "") & (lengths > max_points)] = f"more than max_points = {max_points} points"
+    limit = settings.max_points
+    why[(why == "") & (lengths > limit)] = f"more than max_points = {limit} points"
     sound = np.flatnonzero(why == "")
     box = geometry.bounding_boxes(drawings.ink.take(sound))  # has no answer for a drawing without points
     why[sound[(box[:, 0] == box[:, 2]) & (box[:, 1] == box[:, 3])]] = "no extent: all points are equal"
+    if settings.resample:
+        sound = np.flatnonzero(why == "")
+        ink = drawings.ink.take(sound)
+        dense = thinning.resampled_points(ink, settings.resample * thinning.unit_sizes(ink, settings.unit))
+        why[sound[dense > limit]] = f"more than max_points = {limit} points when resampled"
     for row in np.flatnonzero(why == "").tolist():
         key = int(hashes[row])
         if key in seen:
@@ -182,12 +192,18 @@ def check(
 
 def simplify(drawings: Drawings, settings: SimplifyParams) -> Drawings:
     """Simplify the strokes of valid drawings and give each a split."""
-    box = geometry.bounding_boxes(drawings.ink)
-    sides = box[:, 2:] - box[:, :2]
-    size = np.hypot(*sides.T) / 2 if settings.unit == "radius" else sides.max(1, initial=0) / _SIDE
-    ink = geometry.simplify(drawings.ink, settings.epsilon * size)
+    ink = drawings.ink
+    size = thinning.unit_sizes(ink, settings.unit)
+    thin = thinning.thin(ink, settings.epsilon * size, settings.resample * size if settings.resample else None)
+    if settings.drop_dots:
+        thin = thinning.without_dots(thin)
+    frame = {}
+    if settings.frame != "source":
+        thin, *taken = thinning.on_canvas(thin, geometry.bounding_boxes(ink), settings.frame == "pixels255")
+        frame = dict(zip(("center_x", "center_y", "scale"), taken, strict=True))
     given = drawings.column("split")
-    return drawings.with_ink(ink, split=np.where(given != "", given, splits_of(drawings.column("key"), settings)))
+    split = np.where(given != "", given, splits_of(drawings.column("key"), settings))
+    return drawings.with_ink(thin, split=split, **frame)
 
 
 def splits_of(keys: np.ndarray, settings: SimplifyParams) -> np.ndarray:

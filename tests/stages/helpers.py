@@ -15,6 +15,7 @@ from stages.workers import WorkerParams
 SIMPLIFY = {
     "epsilon": 0.01, "unit": "radius", "only_recognized": True, "max_points": 5000, "max_bad_fraction": 1.0,
     "valid_fraction": 0.2, "test_fraction": 0.2, "split_salt": "test", "megabytes_per_part": 64,
+    "resample": 0.0, "frame": "source", "drop_dots": False,
 }  # fmt: skip
 ALONE = WorkerParams(count=1, cluster="")
 AUGMENT = {
