@@ -150,6 +150,34 @@ def unit_circle(ink: Ink) -> tuple[Ink, np.ndarray, np.ndarray, np.ndarray]:
     return _with_xy(ink, x / divisor, y / divisor), center_x, center_y, scale
 
 
+def from_first_point(ink: Ink, scale: float = 1.0) -> tuple[Ink, np.ndarray, np.ndarray]:
+    """Move each drawing's first point to the origin, where stroke-5 begins, and divide all by one scale.
+
+    Returns:
+        The ink (t untouched), and center_x, center_y (N,) float32: original = here * scale + center.
+
+    Raises:
+        DataError: a drawing or stroke is empty, or a number not finite.
+    """
+    x, y, _, _, points = flat64(ink)
+    center_x, center_y = x[points[:-1]].astype(np.float32), y[points[:-1]].astype(np.float32)
+    x, y = (v - np.repeat(center, np.diff(points)) for v, center in ((x, center_x), (y, center_y)))
+    return _with_xy(ink, x / scale, y / scale), center_x, center_y
+
+
+def offset_moments(ink: Ink) -> np.ndarray:
+    """Return (3,) float64: number, sum and sum of squares of all offsets, dx and dy together, pen-up moves included.
+
+    An offset leads from a point to the next of the same drawing; a drawing's first point has none.
+    """
+    step = np.stack([np.diff(v.astype(np.float64)) for v in (ink.x, ink.y)])
+    inner = np.ones(max(0, ink.n_points - 1), np.bool_)
+    starts = ink.point_offsets[1:-1]
+    inner[starts[(starts > 0) & (starts < ink.n_points)] - 1] = False
+    step = step[:, inner]
+    return np.array([step.size, step.sum(), (step * step).sum()])
+
+
 def restore(ink: Ink, center_x: np.ndarray, center_y: np.ndarray, scale: np.ndarray) -> Ink:
     """Undo `unit_circle`: unit * scale + center, each (N,)."""
     count = np.diff(ink.point_offsets)

@@ -45,13 +45,19 @@ def load_dataset(name: str, root: Path | str = "data/shards") -> Dataset:
     """Read the shards of a dataset.
 
     Raises:
-        DataError: there are no shards, a split is empty, or a shard is not the one its manifest describes.
+        DataError: there are no shards, they are not in the unit circle, or a split is empty.
     """
     folder = Path(root) / name
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{folder}: no shards here; make them with `dvc repro shard@{name}`") from error
+    frame = manifest["params"]["normalize"]["frame"]
+    if frame != "unit_circle":
+        raise DataError(
+            f"{folder}: drawings in the frame {frame!r}; models, rasters and metrics here want unit_circle. Set "
+            f"normalize.frame in params.yaml, then run `dvc repro shard@{name}`"
+        )
     splits: dict[str, Drawings] = {}
     for split in SPLITS:
         parts = [read_drawings(folder / shard["path"]) for shard in manifest["files"] if shard["split"] == split]

@@ -4,7 +4,8 @@
 ablations are in `ink.jitter`: `gaussian` moves every point on its own, `affine` turns, stretches and shears the
 drawing, `drop` leaves out inner points of strokes. `perlin` and `gaussian` move the points of subdivided segments.
 What happens to a copy depends on (seed, key, copy number) alone, never on order or worker. Originals pass
-unchanged; valid and test get no copies. A copy that leaves the unit circle is brought back into it.
+unchanged; valid and test get no copies. A copy that leaves the unit circle is brought back into it; in the frame
+`offset_std` it begins at its first point, on the scale of its original. Strengths are in units of the unit circle.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pydantic import Field
 
 from ink import geometry, jitter, perlin
 from ink.errors import report_errors
+from ink.manifest import read_input
 from ink.params import Params, read_params, section
 from ink.table import Drawings, Ink
+from stages.normalize import Frame
 from stages.parts import rewrite
 from stages.workers import WorkerParams
 
@@ -50,6 +53,7 @@ def run(
     Raises:
         DataError: a part changed since it was written.
     """
+    frame = read_input(in_dir, "normalize")["params"]["normalize"]["frame"]
     return rewrite(
         in_dir,
         out_dir,
@@ -57,17 +61,24 @@ def run(
         "augment",
         "normalize",
         {**settings.model_dump(), "seed": seed},
-        partial(_with_copies, settings, seed),
+        partial(_with_copies, settings, seed, frame),
         workers,
     )
 
 
-def _with_copies(settings: AugmentParams, seed: int, drawings: Drawings) -> list[Drawings]:
-    return [drawings, *copies(drawings, settings, seed)]
+def _with_copies(settings: AugmentParams, seed: int, frame: Frame, drawings: Drawings) -> list[Drawings]:
+    return [drawings, *copies(drawings, settings, seed, frame)]
 
 
-def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawings]:
-    """Return `settings.copies` batches, each an altered copy of every training drawing of the batch."""
+def copies(drawings: Drawings, settings: AugmentParams, seed: int, frame: Frame = "unit_circle") -> list[Drawings]:
+    """Return `settings.copies` batches, each an altered copy of every training drawing of the batch.
+
+    Args:
+        drawings: normalised; others than training drawings are passed over.
+        settings: of the stage.
+        seed: with key and number of the copy, what all chance depends on.
+        frame: in which the drawings are, and the copies will be.
+    """
     if settings.kind == "none":
         return []
     train = drawings.where(split="train")
@@ -75,11 +86,16 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int) -> list[Drawi
         return []
     keys = train.column("key").tolist()
     by_length = ~train.column("timed")
-    ink = geometry.subdivide(train.ink, settings.max_segment) if settings.kind in _BENDS else train.ink
+    ink, *place = (train.ink,) if frame == "unit_circle" else geometry.unit_circle(train.ink)
+    ink = geometry.subdivide(ink, settings.max_segment) if settings.kind in _BENDS else ink
     result = []
     for number in range(1, settings.copies + 1):
         altered = _altered(ink, settings, seed, keys, number)
-        unit, shift_x, shift_y, stretch = geometry.unit_circle(altered)
+        if frame == "unit_circle":
+            unit, shift_x, shift_y, stretch = geometry.unit_circle(altered)
+        else:
+            unit, shift_x, shift_y = geometry.from_first_point(geometry.restore(altered, *place))
+            stretch = np.ones(len(train), np.float32)
         clock = np.where(np.repeat(by_length, np.diff(unit.point_offsets)), geometry.arc_length_clock(unit), unit.t)
         unit = Ink(unit.x, unit.y, clock.astype(np.float32), unit.stroke_offsets, unit.drawing_offsets)
         scale = train.column("scale")
