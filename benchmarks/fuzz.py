@@ -51,21 +51,23 @@ def outcome_of(name: str, path: Path, folder: Path, settings: Any) -> str:
     from ink.quarantine import write_quarantine
     from ink.table import read_drawings, validate
     from stages.normalize import NormalizeParams, normalize
+    from stages.pieces import Piece
     from stages.simplify import Task, simplify_part
 
     part = folder / "part-00000.parquet"
     try:
-        done = simplify_part(Task(path, name, None, part, {"stage": "fuzz"}, settings))
+        done = simplify_part(Task((Piece(path, None),), name, part, {"stage": "fuzz"}, settings))
     except InkmillError as error:
         assert str(path.parent) in str(error) and "\n" not in str(error).strip(), f"not one paragraph: {error}"
         return "refused"
-    write_quarantine(folder, done.rejected)
+    rejected = done.rejected[0]
+    write_quarantine(folder, rejected)
     drawings = read_drawings(part)
     unit = normalize(drawings, NormalizeParams(frame="unit_circle", clock="arc_length"))
     validate(unit)
     if len(drawings):
-        return "rows and quarantine" if done.rejected else "rows"
-    if done.rejected:
+        return "rows and quarantine" if rejected else "rows"
+    if rejected:
         return "quarantine"
     return "empty file" if not path.read_bytes().strip() or done.total else "nothing"
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -137,6 +137,13 @@ class Ink:
         )
 
 
+class Codes(NamedTuple):
+    """A column of names: row n holds `names[of[n]]`; a name may be there that no row has."""
+
+    names: list[str]
+    of: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Drawings:
     """N drawings: their ink and one row of facts each.
@@ -165,6 +172,11 @@ class Drawings:
             column = column.cast(pa.string())
         return column.to_numpy(zero_copy_only=False)
 
+    def codes(self, name: str) -> Codes:
+        """Return one column of names (label, split) as numbers; no object per row."""
+        column = self.facts.column(name).combine_chunks()
+        return Codes(column.dictionary.to_pylist(), column.indices.to_numpy())
+
     def take(self, indices: np.ndarray | Sequence[int]) -> Drawings:
         """Return the drawings at `indices`, in that order."""
         indices = np.asarray(indices, dtype=np.int64)
@@ -187,10 +199,14 @@ class Drawings:
         return Drawings(ink, facts)
 
     def to_table(self) -> pa.Table:
-        """Return the Arrow table of schema `SCHEMA` (the buffers are shared, not copied)."""
+        """Return the Arrow table of schema `SCHEMA` (the points are shared, not copied).
+
+        Dictionaries hold the names that occur, sorted: equal rows give equal tables, wherever they came from.
+        """
         ink = self.ink
         point_offsets = pa.array(ink.point_offsets.astype(np.int32))
         columns = {name: self.facts.column(name) for name in FACTS_SCHEMA.names}
+        columns |= {name: _sorted_dictionary(self.codes(name)) for name in ("label", "split")}
         for name in "xyt":
             columns[name] = pa.ListArray.from_arrays(
                 point_offsets, pa.array(getattr(ink, name), pa.float32()), type=SCHEMA.field(name).type
@@ -342,6 +358,19 @@ class DrawingsWriter:
         self._open.__exit__(kind, error, trace)
 
 
+def gathered(batches: Iterable[Drawings], drawings: int, points: int) -> Iterator[Drawings]:
+    """Join batches until so many drawings or points have come together; none is cut, empty ones are left out."""
+    waiting: list[Drawings] = []
+    for batch in batches:
+        if len(batch):
+            waiting.append(batch)
+        if sum(map(len, waiting)) >= drawings or sum(part.ink.n_points for part in waiting) >= points:
+            yield Drawings.concat(waiting)
+            waiting = []
+    if waiting:
+        yield Drawings.concat(waiting)
+
+
 def read_drawings(path: Path | str) -> Drawings:
     """Read one Parquet file of drawings whole.
 
@@ -386,6 +415,14 @@ def _checked_metadata(path: Path | str) -> dict[str, Any]:
             f"run `dvc repro` to make it anew"
         )
     return value
+
+
+def _sorted_dictionary(codes: Codes) -> pa.DictionaryArray:
+    used = np.unique(codes.of).tolist()
+    names = sorted({codes.names[code] for code in used})
+    place = np.zeros(len(codes.names), np.int32)
+    place[used] = [names.index(codes.names[code]) for code in used]
+    return pa.DictionaryArray.from_arrays(pa.array(place[codes.of]), pa.array(names, pa.string()))
 
 
 def _gather(offsets: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

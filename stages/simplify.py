@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +27,12 @@ from ink.manifest import FILE_NAME as MANIFEST_NAME
 from ink.manifest import Tally, describe, header, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
-from ink.table import Drawings, DrawingsWriter, hash64, validate
+from ink.table import Drawings, DrawingsWriter, gathered, hash64, validate
+from stages.pieces import Piece, deal, lines_before
 from stages.workers import WorkerParams, run_tasks
 
 _PROVENANCE = ("path", "bytes", "sha256")  # what is the same from every mirror
+DRAWINGS_PER_GROUP, POINTS_PER_GROUP = 4096, 1 << 20  # of a row group; the batch that reaches one of them ends it
 
 
 class SimplifyParams(Params):
@@ -51,17 +54,16 @@ class SimplifyParams(Params):
 
 @dataclass(frozen=True)
 class Task:
-    """One part to write: a source file, or a piece of one.
+    """One part to write.
 
     Args:
-        source: the file; reader: its format; span: bytes [start, end) of it, None for all.
+        pieces: the source files, or pieces of one, that go into it; reader: their format.
         part: the Parquet file to write; head: what it says of its making; settings: of the stage.
         taken: hashes of keys that earlier parts hold.
     """
 
-    source: Path
+    pieces: tuple[Piece, ...]
     reader: str
-    span: tuple[int, int] | None
     part: Path
     head: dict[str, Any]
     settings: SimplifyParams
@@ -70,19 +72,22 @@ class Task:
 
 @dataclass
 class Done:
-    """What became of a task: the part's entry in the manifest, counts, and hashes of its keys."""
+    """What became of a task: the part's entry in the manifest, counts, and hashes of its keys.
+
+    `rejected` and `n_lines` hold one entry a piece; line numbers count from the piece's start.
+    """
 
     entry: dict[str, Any] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     skipped: Counter[str] = field(default_factory=Counter)
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[list[Rejected]] = field(default_factory=list)
+    n_lines: list[int] = field(default_factory=list)
     total: int = 0
-    n_lines: int = 0
     keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams, workers: WorkerParams) -> dict[str, Any]:
-    """Write one Parquet part per source file or piece of one, the quarantine and the manifest; return the manifest.
+    """Write the Parquet parts, the quarantine and the manifest; return the manifest.
 
     Raises:
         DataError: a source file changed since its download, or too many drawings were refused.
@@ -115,42 +120,43 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams, wor
 def plan(
     sources: list[Path], reader_name: str, out_dir: Path, head: dict[str, Any], settings: SimplifyParams
 ) -> list[Task]:
-    """Return the parts to write: one a file, or one a piece where the format can be read from the middle."""
-    piece = max(1, int(settings.megabytes_per_part * 2**20))
-    tasks: list[Task] = []
-    for source in sources:
-        size = source.stat().st_size
-        pieces = -(-size // piece) if getattr(reader(reader_name), "SPLITTABLE", False) else 1
-        for number in range(max(1, pieces)):
-            span = (number * size // pieces, (number + 1) * size // pieces) if pieces > 1 else None
-            part = out_dir / f"part-{len(tasks):05d}.parquet"
-            tasks.append(Task(source, reader_name, span, part, head, settings))
-    return tasks
+    """Return the parts to write; the source files are cut or put together to an even size where the format allows."""
+    of_lines = getattr(reader(reader_name), "SPLITTABLE", False)
+    parts = deal(sources, of_lines, max(1, int(settings.megabytes_per_part * 2**20)))
+    names = (out_dir / f"part-{number:05d}.parquet" for number in range(len(parts)))
+    return [Task(pieces, reader_name, part, head, settings) for pieces, part in zip(parts, names, strict=False)]
 
 
 def simplify_part(task: Task) -> Done:
     """Write one part; return what became of it."""
-    done, seen = Done(), set(task.taken)
-    rows = 0
-    source = reader(task.reader)
-    piece = {"span": task.span} if task.span else {}
-    hashes = []
+    done, rows = Done(), 0
     with DrawingsWriter(task.part, task.head) as writer:
-        for batch in source.read(task.source, only_recognized=task.settings.only_recognized, **piece):
+        for group in gathered(_simplified(task, done), DRAWINGS_PER_GROUP, POINTS_PER_GROUP):
+            writer.write(group)
+            done.tally.add(group)
+            rows += len(group)
+    done.entry = describe(task.part.parent, task.part.name, rows)
+    return done
+
+
+def _simplified(task: Task, done: Done) -> Iterator[Drawings]:
+    """Yield a part's drawings, simplified; count them in `done`."""
+    seen, hashes = set(task.taken), [done.keys]
+    for piece in task.pieces:
+        done.rejected.append([])
+        done.n_lines.append(0)
+        span = {"span": piece.span} if piece.span else {}
+        source = reader(task.reader).read(piece.source, only_recognized=task.settings.only_recognized, **span)
+        for batch in source:
             keys = hash64(batch.drawings.column("key"))
-            good, bad = check(batch, task.source.name, task.settings, keys, seen)
-            simple = simplify(batch.drawings.take(good), task.settings)
-            writer.write(simple)
-            done.tally.add(simple)
-            rows += len(simple)
+            good, bad = check(batch, piece.source.name, task.settings, keys, seen)
             hashes.append(keys[good])
-            done.rejected += [*batch.rejected, *bad]
+            done.rejected[-1] += [*batch.rejected, *bad]
+            done.n_lines[-1] += batch.n_lines
             done.skipped += batch.skipped
             done.total += len(batch.drawings) + len(batch.rejected) + batch.skipped.total()
-            done.n_lines += batch.n_lines
-    done.entry = describe(task.part.parent, task.part.name, rows)
-    done.keys = np.concatenate(hashes) if hashes else done.keys
-    return done
+            yield simplify(batch.drawings.take(good), task.settings)
+    done.keys = np.concatenate(hashes)
 
 
 def check(
@@ -226,13 +232,14 @@ def _settle_duplicates(tasks: list[Task], results: list[Done]) -> None:
 
 def _rejected(tasks: list[Task], results: list[Done]) -> list[Rejected]:
     """Return what all parts refused, with line numbers of whole files."""
-    rejected: list[Rejected] = []
-    passed = 0
-    for number, (task, done) in enumerate(zip(tasks, results, strict=True)):
-        passed = passed if number and tasks[number - 1].source == task.source else 0
-        rejected += [dataclasses.replace(row, line=row.line + passed) for row in done.rejected]
-        passed += done.n_lines
-    return rejected
+    pieces = [piece for task in tasks for piece in task.pieces]
+    before = lines_before(pieces, [count for done in results for count in done.n_lines])
+    rejected = [rows for done in results for rows in done.rejected]
+    return [
+        dataclasses.replace(row, line=row.line + passed)
+        for rows, passed in zip(rejected, before, strict=True)
+        for row in rows
+    ]
 
 
 def main() -> None:

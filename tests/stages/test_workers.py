@@ -12,6 +12,7 @@ from ink.errors import DataError, InkmillError
 from ink.quarantine import read_quarantine
 from ink.table import read_drawings
 from stages import download, simplify, workers
+from stages.pieces import deal, lines_before
 from stages.workers import WorkerParams, run_tasks
 from tests.stages.helpers import ALONE, SIMPLIFY, download_params, record, run_rest, write_category
 
@@ -110,3 +111,19 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(workers, "_PATIENCE", "1s")
     with pytest.raises(InkmillError, match="no Dask scheduler answers at tcp"):
         list(run_tasks(double, [1], "", WorkerParams(count=1, cluster="tcp://127.0.0.1:9"), 0))
+
+
+def test_sources_are_dealt_out_to_parts_of_one_size(tmp_path):
+    sizes = {"a": 400, "b": 500, "c": 2500, "d": 100, "e": 1000, "f": 0, "g": 1}
+    sources = [tmp_path / name for name in sizes]
+    for source in sources:
+        source.write_bytes(b"x" * sizes[source.name])
+    parts = deal(sources, True, 1000)
+    assert [[piece.source.name for piece in part] for part in parts] == [
+        ["a", "b"], ["c"], ["c"], ["c"], ["d"], ["e", "f"], ["g"]
+    ]  # fmt: skip
+    assert [part[0].span for part in parts[1:4]] == [(0, 833), (833, 1666), (1666, 2500)]
+    assert all(piece.span is None for part in parts if part[0].source.name != "c" for piece in part)
+    assert [len(part) for part in deal(sources, False, 1000)] == [1] * 7
+    pieces = [piece for part in parts for piece in part]
+    assert lines_before(pieces, [1, 2, 30, 40, 50, 6, 7, 0, 1]) == [0, 0, 0, 30, 70, 0, 0, 0, 0]
