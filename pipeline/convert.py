@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,6 +12,9 @@ import numpy as np
 
 from ink.errors import DataError, InkmillError, ParamsError
 from ink.formats import READERS, Batch, reader, writer, writers
+from ink.formats.archive import open_archive
+from ink.formats.many_files import ARCHIVES
+from ink.formats.tar import read_tar
 from ink.progress import track
 from ink.quarantine import QuarantineWriter, Rejected
 from ink.table import Drawings, validate
@@ -31,7 +32,6 @@ _BY_SUFFIX = {
     ".pkl": ("vectormnist",), ".pickle": ("vectormnist",), ".p": ("vectormnist",),
     ".txt": ("omniglot",),
 }  # fmt: skip
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _HEAD = 1 << 16  # bytes that are looked at to tell formats apart
 _LOOK = 1000  # files of a folder or archive that are looked at
 
@@ -132,7 +132,7 @@ def guess_source(source: Path) -> str:
     if source.is_dir():
         files = (path for path in sorted(source.rglob("*")) if path.is_file() and not path.name.startswith("."))
         found = {_guess_file(path) for path in islice(files, _LOOK)} - {""}
-    elif source.name.lower().endswith(_ARCHIVES):
+    elif source.name.lower().endswith(ARCHIVES):
         found = {name for member in _member_names(source) for name in _BY_SUFFIX.get(Path(member).suffix.lower(), ())}
     else:
         found = {_guess_file(source)} - {""}
@@ -263,11 +263,7 @@ def _content(head: bytes) -> str:
 
 
 def _member_names(source: Path) -> list[str]:
-    try:
-        if source.suffix.lower() == ".zip":
-            with zipfile.ZipFile(source) as archive:
-                return archive.namelist()[:_LOOK]
-        with tarfile.open(source, mode="r|*") as tar:
-            return [member.name for member in islice(tar, _LOOK)]
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{source}: not a readable archive ({error}); fetch it again") from error
+    if source.name.lower().endswith(".zip"):
+        with open_archive(source) as archive:
+            return archive.names[:_LOOK]
+    return [name for name, _ in islice(read_tar(source, lambda name: True, 0), _LOOK)]

@@ -1,7 +1,8 @@
 """Members of a zip archive that may be hostile: nothing is extracted, and every size is bounded before it is read.
 
 A zip bomb is refused by its declared sizes (zipfile never gives more than a member declares, and checks its
-CRC), overlapping members by the sum of them, names that leave the archive one by one.
+CRC), overlapping members by the sum of them, names that leave the archive one by one. Of several members of one
+name, none is read: programs differ in which they would give.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,7 +20,7 @@ from ink.errors import DataError, one_line
 
 MAX_MEMBER = 1 << 30  # bytes of one member, unpacked
 MAX_RATIO = 250  # unpacked to packed; text and ink pack 2 to 10 times, deflate allows 1032
-_SLACK = 1 << 20  # bytes that any member may have, whatever its ratio
+SLACK = 1 << 20  # bytes that any member may have, whatever its ratio
 _MAX_DIRECTORY = 1 << 26  # bytes of the archive's list of members
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")  # what desktops leave in archives
@@ -39,14 +41,12 @@ class Archive:
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self.path = path
         self._file = file
-        self._infos = {
-            info.filename: info
-            for info in file.infolist()
-            if not info.filename.endswith("/") and not _is_litter(info.filename)
-        }
+        infos = [info for info in file.infolist() if not info.filename.endswith("/") and not _is_litter(info.filename)]
+        self._infos = {info.filename: info for info in infos}
+        self._count = Counter(info.filename for info in infos)
         self.names = list(self._infos)
-        declared = sum(info.file_size for info in self._infos.values())
-        if declared > MAX_RATIO * path.stat().st_size + _SLACK:
+        declared = sum(info.file_size for info in infos)
+        if declared > MAX_RATIO * path.stat().st_size + SLACK:
             raise DataError(
                 f"{path}: the members declare {declared} bytes in a file of {path.stat().st_size}, more than "
                 f"{MAX_RATIO} times its size: a zip bomb, or not ink; nothing was read. Download it again."
@@ -59,6 +59,8 @@ class Archive:
             BadMember: it is not safe to read, is larger than `limit`, or damaged.
         """
         info = self._infos[name]
+        if self._count[name] > 1:
+            raise BadMember(f"{self._count[name]} members of one name")
         if fault := _fault(info, limit):
             raise BadMember(fault)
         try:
@@ -106,7 +108,7 @@ def _fault(info: zipfile.ZipInfo, limit: int) -> str:
     name = info.filename
     if not name:
         return "a member without a name"
-    if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
+    if leads_out(name):
         return "a name that leads out of the archive"
     if info.flag_bits & 1:
         return "an encrypted member"
@@ -114,9 +116,14 @@ def _fault(info: zipfile.ZipInfo, limit: int) -> str:
         return "a packing other than deflate"
     if info.file_size > limit:
         return f"a member larger than {limit >> 20} MiB"
-    if info.file_size > MAX_RATIO * info.compress_size + _SLACK:
+    if info.file_size > MAX_RATIO * info.compress_size + SLACK:
         return f"a member that unpacks to more than {MAX_RATIO} times its size"
     return ""
+
+
+def leads_out(name: str) -> bool:
+    """Tell whether a member's name, taken for a path, is none below the folder that it would be unpacked to."""
+    return name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts
 
 
 def _is_litter(name: str) -> bool:

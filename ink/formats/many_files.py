@@ -7,13 +7,8 @@ unpacked to disk. Memory holds one file and one batch.
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
 import re
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,9 +16,10 @@ from typing import IO
 
 import numpy as np
 
-from ink.errors import DataError, InkmillError, one_line
+from ink.errors import DataError, InkmillError
 from ink.files import atomic_folder, atomic_path
-from ink.formats import Batch
+from ink.formats import Batch, tar
+from ink.formats.archive import BadMember, open_archive
 from ink.geometry import arc_length_clock
 from ink.quarantine import EXCERPT_LENGTH, Rejected
 from ink.table import Drawings, Ink
@@ -33,7 +29,7 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "synthetic": "train", "symbols": "train",
     "valid": "valid", "validation": "valid", "val": "valid", "test": "test",
 }  # fmt: skip
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+ARCHIVES = (".zip", *tar.SUFFIXES)
 _BATCH_DRAWINGS, _BATCH_POINTS = 2000, 1_000_000
 
 
@@ -75,8 +71,8 @@ def read_files(path: Path, suffixes: tuple[str, ...], format_name: str, parse: P
     count = 0
     for name, data in _files(path, suffixes):
         excerpt = f"{name}: " if count or name.name != path.name else ""
-        if data is None:
-            pending.rejected.append(Rejected(str(name), 0, "", f"larger than {MAX_BYTES >> 20} MiB"))
+        if isinstance(data, BadMember):
+            pending.rejected.append(Rejected(str(name), 0, "", str(data)))
         else:
             excerpt += data[:EXCERPT_LENGTH].decode("utf-8", "replace")
             try:
@@ -228,14 +224,14 @@ def _other_file(folder: Path, suffix: str) -> str:
     return ""
 
 
-def _files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, bytes | None]]:
+def _files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, bytes | BadMember]]:
     """Yield (path below the source, content) in order; content None if it is over MAX_BYTES."""
     try:
         if path.is_dir():
             for name in _walk(path, suffixes):
                 with (path / name).open("rb") as file:
                     yield name, _content(file)
-        elif path.name.lower().endswith(_ARCHIVES):
+        elif path.name.lower().endswith(ARCHIVES):
             yield from _members(path, suffixes)
         else:
             with path.open("rb") as file:
@@ -252,41 +248,26 @@ def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[PurePosixPath]:
                 yield PurePosixPath(Path(place, name).relative_to(root).as_posix())
 
 
-def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, bytes | None]]:
-    try:
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    if _wanted(PurePosixPath(entry.filename).name, suffixes):
-                        with archive.open(entry) as file:
-                            yield PurePosixPath(entry.filename), _content(file)
-        else:
-            with tarfile.open(path, mode="r|*") as tar:
-                for member in tar:
-                    if member.isreg() and _wanted(PurePosixPath(member.name).name, suffixes):
-                        stream = tar.extractfile(member)
-                        if stream is not None:
-                            yield PurePosixPath(member.name), _content(stream)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        lzma.LZMAError,
-        struct.error,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise DataError(
-            f"{path}: the archive is damaged, encrypted or cut short ({one_line(error)}); fetch it again"
-        ) from error
+def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, bytes | BadMember]]:
+    def wanted(name: str) -> bool:
+        return _wanted(PurePosixPath(name).name, suffixes)
+
+    if not path.name.lower().endswith(".zip"):
+        for name, content in tar.read_tar(path, wanted, MAX_BYTES):
+            yield PurePosixPath(name), content
+        return
+    with open_archive(path) as archive:
+        for name in filter(wanted, archive.names):
+            try:
+                yield PurePosixPath(name), archive.read(name, MAX_BYTES)
+            except BadMember as error:
+                yield PurePosixPath(name), error
 
 
 def _wanted(name: str, suffixes: tuple[str, ...]) -> bool:
     return name.lower().endswith(suffixes) and not name.startswith(".")
 
 
-def _content(file: IO[bytes]) -> bytes | None:
+def _content(file: IO[bytes]) -> bytes | BadMember:
     data = file.read(MAX_BYTES + 1)
-    return data if len(data) <= MAX_BYTES else None
+    return data if len(data) <= MAX_BYTES else BadMember(f"larger than {MAX_BYTES >> 20} MiB")

@@ -1,6 +1,10 @@
 """Promise: whatever a file holds, a reader ends in rows, rejections or one paragraph, soon and within bounds."""
 
+import gzip
+import io
+import tarfile
 import time
+import warnings
 import zipfile
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 from ink.errors import DataError, InkmillError
 from ink.formats import inkml, many_files, parquet, reader, svg, unipen
 from ink.table import Drawings, Ink, validate
+from tests.ink.formats.samples import write
 
 LAUGHS = (
     '<!DOCTYPE {0} [<!ENTITY a "ha">'
@@ -128,14 +133,75 @@ def test_many_small_files_come_in_bounded_batches(tmp_path, monkeypatch):
     assert keys == [f"inkml/{n}" for n in range(10) if n % 3]
 
 
-def test_a_file_that_is_too_large_is_refused_unread(tmp_path, monkeypatch):
+def pack(path, members):
+    """Write (name, content) pairs as the archive that the suffix names; names may come twice."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of a name that is there already
+                    archive.writestr(name, content)
+        return
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content.encode()))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tgz"])
+def test_members_that_are_too_large_or_lead_out_are_refused_one_by_one(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(many_files, "MAX_BYTES", 1000)
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.inkml", " " * 10_000_000)
-        archive.writestr("../../good.inkml", INKML.format("a", "1 2,3 4"))
+    good = INKML.format("a", "1 2,3 4")
+    noise = "".join(map(chr, np.random.default_rng(0).integers(33, 127, 2000)))
+    members = [("large.inkml", noise), ("../../out.inkml", good), ("/etc/out.inkml", good), ("a/good.inkml", good)]
+    pack(tmp_path / f"a{suffix}", members)
+    (batch,) = inkml.read(tmp_path / f"a{suffix}", only_recognized=False)
+    assert batch.drawings.column("key").tolist() == ["inkml/a/good"]
+    out = "a name that leads out of the archive"
+    assert [row.reason for row in batch.rejected] == ["a member larger than 0 MiB", out, out]
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"], "nothing is unpacked"
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tgz"])
+def test_a_bomb_is_refused_whole_before_it_is_unpacked(tmp_path, suffix):
+    pack(tmp_path / f"a{suffix}", [("a.inkml", INKML.format("a", "1 2,3 4")), ("bomb.inkml", " " * (60 << 20))])
+    with pytest.raises(DataError, match="more than 250 times its size"):
+        list(inkml.read(tmp_path / f"a{suffix}", only_recognized=False))
+
+
+def test_of_two_members_of_one_name_none_is_read(tmp_path):
+    one, two = INKML.format("a", "1 2,3 4"), INKML.format("b", "5 6,7 8")
+    pack(tmp_path / "a.zip", [("a.inkml", one), ("a.inkml", two), ("b.inkml", one)])
     (batch,) = inkml.read(tmp_path / "a.zip", only_recognized=False)
-    assert len(batch.drawings) == 1 and "larger than" in batch.rejected[0].reason
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"], "nothing is unpacked"
+    assert batch.drawings.column("key").tolist() == ["inkml/b"]
+    assert [(row.file, row.reason) for row in batch.rejected] == [("a.inkml", "2 members of one name")]
+    content = write(tmp_path, "sketchrnn_npz").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    pack(tmp_path / "twice.zip", [*members, members[0]])
+    with pytest.raises(DataError, match=r"array train cannot be read: 2 members of one name"):
+        list(reader("sketchrnn_npz").read(tmp_path / "twice.zip", only_recognized=False))
+    pack(tmp_path / "omniglot.zip", [("a/b/0001_01.txt", "x"), ("a/b/0001_01.txt", "y")])
+    (batch,) = reader("omniglot").read(tmp_path / "omniglot.zip", only_recognized=False)
+    assert [row.reason for row in batch.rejected] == ["2 members of one name"]
+
+
+def test_a_tar_with_a_damaged_or_boundless_header_loses_nothing_in_silence(tmp_path):
+    good = INKML.format("a", "1 2,3 4")
+    pack(tmp_path / "a.tgz", [(f"{n}.inkml", good) for n in range(3)])
+    tar = bytearray(gzip.decompress((tmp_path / "a.tgz").read_bytes()))
+    second = tar.index(b"1.inkml")
+    header = tarfile.TarInfo("long")
+    header.type, header.size = tarfile.XHDTYPE, 3 << 30
+    for name, damaged in {
+        "checksum": tar[: second + 3] + b"\xff" + tar[second + 4 :],
+        "cut": tar[: second + 100],
+        "pax": tar[:second] + header.tobuf() + tar[second:],
+    }.items():
+        (tmp_path / f"{name}.tar").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"a damaged header|a header of 3221225472 bytes"):
+            list(inkml.read(tmp_path / f"{name}.tar", only_recognized=False))
 
 
 @pytest.mark.parametrize("depth", [500, 100_000])
@@ -150,7 +216,7 @@ def test_deep_nesting_is_no_stack_overflow(tmp_path, depth):
 def test_a_broken_archive_or_missing_file_is_one_paragraph(tmp_path, name):
     if name[0] == "a":
         (tmp_path / name).write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(DataError, match=r"damaged|cannot be read"):
+    with pytest.raises(DataError, match=r"damaged|cannot be read|expected a zip archive, got a file that is none"):
         list(inkml.read(tmp_path / name, only_recognized=False))
     with pytest.raises(DataError, match="found none"):
         (tmp_path / "empty").mkdir()
