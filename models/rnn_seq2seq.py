@@ -1,8 +1,10 @@
 """RNN-RNN, the discrete rival of SketchODE (ICLR 2022, section 5.1 and table 1): LSTM encoder, LSTM decoder.
 
 A bidirectional LSTM reads the drawing, its maximum over time gives z; an LSTM started from z writes
-the points one after another, with z beside each input. Training is teacher-forced, everything that is
-reported (validation included) is free-running.
+the points one after another, with z beside each input. The paper trains it teacher-forced: it never sees
+its own errors before it is used. Here the inputs of training may be its own outputs, in part or all
+(scheduled sampling, Bengio et al. 2015, with the gradient through them), and the output may be the move
+from the point before. Everything that is reported (validation included) is free-running.
 """
 
 from __future__ import annotations
@@ -24,17 +26,24 @@ class RNNSeq2SeqConfig:
         hidden_size: d, size of the LSTM states, each way in the encoder.
         latent_size: size of z.
         points: samples per drawing.
+        own_inputs: probability that an input of training is the decoder's own last output, not the true last
+            point; 0 is teacher forcing (paper), 1 trains what is used.
+        output: what the decoder writes of a point: its "position" (paper) or the "offset" from its input.
         pen_weight: weight of the pen's loss against the position's.
     """
 
     hidden_size: int
     latent_size: int
     points: int
+    own_inputs: float
+    output: str
     pen_weight: float
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "latent_size", "points"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        require(0 <= self.own_inputs <= 1, f"own_inputs must lie in [0, 1], got {self.own_inputs}")
+        require(self.output in ("position", "offset"), f"output must be 'position' or 'offset', got {self.output!r}")
 
 
 class RNNSeq2Seq(SketchModel):
@@ -63,7 +72,7 @@ class RNNSeq2Seq(SketchModel):
 
     def decode(self, z: Tensor, points: int | None = None) -> Tensor:
         """(B, Z) -> (B, T, 3) of x, y, probability of pen_up, free-running from the origin."""
-        xy, logit = self._free_running(z, points or self.config.points)
+        xy, logit = self._step_by_step(z, points or self.config.points)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
 
     def to_ink(self, decoded: Tensor) -> Ink:
@@ -71,31 +80,61 @@ class RNNSeq2Seq(SketchModel):
         return self.representation.to_ink(decoded)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Teacher-forced: each point is predicted from the true points before it."""
+        """Each point is predicted from true points before it, or, where `own_inputs` says so, from the own ones."""
         target = batch["points"]
         z = self.encode(target)
-        previous = torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], 1)
-        inputs = torch.cat([previous, z.unsqueeze(1).expand(-1, target.shape[1], -1)], -1)
-        out = self.output(self.decoder(inputs, self._initial(z))[0])  # (B, T, 3)
-        return sequence_loss(out[..., :2], out[..., 2], target, self.config.pen_weight)
+        if self.config.own_inputs == 0:
+            xy, logit = self._teacher_forced(z, target)
+        else:
+            own = torch.rand(target.shape[1], len(z), 1, device=z.device) < self.config.own_inputs
+            xy, logit = self._step_by_step(z, target.shape[1], target, own)
+        return sequence_loss(xy, logit, target, self.config.pen_weight)
 
     def validation_loss(self, batch: Batch) -> Tensor:
         """The same loss on free-running output, comparable with SketchODE's."""
         target = batch["points"]
-        xy, logit = self._free_running(self.encode(target), target.shape[1])
+        xy, logit = self._step_by_step(self.encode(target), target.shape[1])
         return sequence_loss(xy, logit, target, self.config.pen_weight)["loss"]
 
-    def _free_running(self, z: Tensor, points: int) -> tuple[Tensor, Tensor]:
-        previous, state = z.new_zeros(len(z), 1, 3), self._initial(z)
-        outputs = []
-        for _ in range(points):
-            hidden, state = self.decoder(torch.cat([previous, z.unsqueeze(1)], -1), state)
-            out = self.output(hidden)  # (B, 1, 3)
-            outputs.append(out)
-            previous = torch.cat([out[..., :2], (out[..., 2:] > 0).to(out.dtype)], -1)
-        joined = torch.cat(outputs, 1)
+    def _teacher_forced(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """All steps in one call: no input waits for an output."""
+        previous = torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], 1)
+        inputs = torch.cat([previous, z.unsqueeze(1).expand(-1, target.shape[1], -1)], -1)
+        hidden, cell = self._initial(z)
+        written = self._written(self.decoder(inputs, (hidden.unsqueeze(0), cell.unsqueeze(0)))[0], previous)
+        return written[..., :2], written[..., 2]
+
+    def _step_by_step(
+        self, z: Tensor, points: int, target: Tensor | None = None, own: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Write point after point from the origin; without a target every input is the own last point.
+
+        Args:
+            z: (B, Z); points: T; target: (B, T, 3).
+            own: (T, B, 1), where the point at that step, as the next input, is the own one.
+        """
+        lstm, state = self.decoder, self._initial(z)
+        previous, points_written = z.new_zeros(len(z), 3), []
+        for i in range(points):
+            inputs = torch.cat([previous, z], -1)
+            state = torch.lstm_cell(
+                inputs, state, lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0
+            )
+            written = self._written(state[0], previous)  # (B, 3)
+            points_written.append(written)
+            previous = torch.cat([written[..., :2], (written[..., 2:] > 0).to(written.dtype)], -1)
+            if target is not None and own is not None:
+                previous = torch.where(own[i], previous, target[:, i])
+        joined = torch.stack(points_written, 1)
         return joined[..., :2], joined[..., 2]
+
+    def _written(self, hidden: Tensor, previous: Tensor) -> Tensor:
+        """(..., H), (..., 3) inputs -> (..., 3) of x, y, pen logit."""
+        out = self.output(hidden)
+        if self.config.output == "position":
+            return out
+        return torch.cat([previous[..., :2] + out[..., :2], out[..., 2:]], -1)
 
     def _initial(self, z: Tensor) -> tuple[Tensor, Tensor]:
         hidden, cell = torch.tanh(self.from_latent(z)).chunk(2, -1)
-        return hidden.unsqueeze(0).contiguous(), cell.unsqueeze(0).contiguous()
+        return hidden.contiguous(), cell.contiguous()
