@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ink import geometry, raster
+from ink import geometry, path_times, raster
 from ink.errors import ParamsError
 from ink.params import suggest
 from ink.table import Ink
@@ -60,6 +60,34 @@ class FullSequence:
 
 
 @dataclass(frozen=True)
+class OwnTimes:
+    """The whole drawing at the moments of its own points, each drawing with as many as it has (appendix D).
+
+    Args:
+        points: a gap longer than the interval between so many uniform samples is filled.
+    """
+
+    points: int
+
+    def collate(self, ink: Ink) -> Tensor:
+        """Return (N, P, 5) float32 of x, y, pen_up, time in [0, 1], and 1 for a sample or 0 for padding.
+
+        Each drawing starts at the origin; P is the longest's count.
+        """
+        samples, offsets = path_times.own_sequence(ink, 1 / (self.points - 1))
+        counts = np.diff(offsets)
+        samples[:, :2] -= np.repeat(samples[offsets[:-1], :2], counts, axis=0)
+        padded = np.zeros((len(counts), counts.max(initial=0), 5), np.float32)
+        padded[..., 4] = np.arange(padded.shape[1]) < counts[:, None]
+        padded[padded[..., 4] == 1, :4] = samples
+        return torch.from_numpy(padded)
+
+    def to_ink(self, sequence: Tensor) -> Ink:
+        """As `FullSequence.to_ink`: what is decoded is uniform in time."""
+        return FullSequence(self.points).to_ink(sequence)
+
+
+@dataclass(frozen=True)
 class Raster:
     """An antialiased picture of the drawing, fitted into a square.
 
@@ -77,7 +105,7 @@ class Raster:
         return torch.from_numpy(pictures)[:, None].float() / 255
 
 
-Representation = FullSequence | Raster
+Representation = FullSequence | OwnTimes | Raster
 
 
 class SketchModel(nn.Module, ABC):
@@ -170,16 +198,26 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def sequence_loss(predicted: Tensor, pen_logit: Tensor, target: Tensor, pen_weight: float) -> dict[str, Tensor]:
+def sequence_loss(
+    predicted: Tensor, pen_logit: Tensor, target: Tensor, pen_weight: float, valid: Tensor | None = None
+) -> dict[str, Tensor]:
     """Smooth-L1 on positions and Bernoulli negative log-likelihood on the pen (SketchODE, equation 5).
 
     Args:
         predicted: (B, T, 2) positions; pen_logit: (B, T); target: (B, T, 3).
         pen_weight: weight of the pen's term.
+        valid: (B, T) bool, the samples that count; all if None. Each drawing's mean is over its own.
 
     Returns:
-        `loss`; `xy`, summed over x and y, mean over B and T; `pen`, mean over B and T, in nats.
+        `loss`; `xy`, summed over x and y, mean over T and B; `pen`, mean over T and B, in nats.
     """
-    xy = nn.functional.smooth_l1_loss(predicted, target[..., :2]) * 2
-    pen = nn.functional.binary_cross_entropy_with_logits(pen_logit, target[..., 2])
+    if valid is not None:
+        target = target.masked_fill(~valid.unsqueeze(-1), 0)
+    xy = nn.functional.smooth_l1_loss(predicted, target[..., :2], reduction="none").sum(-1)
+    pen = nn.functional.binary_cross_entropy_with_logits(pen_logit, target[..., 2], reduction="none")
+    if valid is None:
+        xy, pen = xy.mean(), pen.mean()
+    else:
+        share = valid.to(xy) / (valid.sum(1, keepdim=True) * len(valid))
+        xy, pen = (xy * share).sum(), (pen * share).sum()
     return {"loss": xy + pen_weight * pen, "xy": xy, "pen": pen}

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from ink.table import Ink
-from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
+from models.base import Batch, FullSequence, OwnTimes, SketchModel, require, sequence_loss
 from models.nn.activations import ACTIVATIONS
 from models.nn.dynamics import Dynamics, solve
 from models.nn.fused import stage_times
 from models.nn.network import Network
 from models.nn.ode import METHODS
+from models.nn.ragged import Samples, at_own_times
 from models.nn.spline import derivative_matrix, hermite_matrix
 
 _WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
@@ -40,6 +41,8 @@ class SketchODEConfig:
         hidden_size: d, size of the CDE's and the ODE's state.
         latent_size: l, size of z.
         points: G_seq, samples per drawing.
+        sampling: "uniform": every drawing at the same `points` moments; "union": each at the moments of its own points,
+            a batch's trajectory evaluated at the union of them all (appendix D). The solver's steps are the same.
         duration: T, upper limit of the time range.
         activation: of the dynamics' hidden layers, a key of `ACTIVATIONS`.
         omega: frequency of a periodic activation (authors' code: 3).
@@ -59,6 +62,7 @@ class SketchODEConfig:
     hidden_size: int
     latent_size: int
     points: int
+    sampling: str
     duration: float
     activation: str
     omega: float
@@ -76,6 +80,7 @@ class SketchODEConfig:
         require(self.hidden_size >= 4, f"hidden_size must be at least 4, got {self.hidden_size}")
         require(self.latent_size >= 1, f"latent_size must be at least 1, got {self.latent_size}")
         require(self.points >= 2, f"points must be at least 2, got {self.points}")
+        require(self.sampling in ("uniform", "union"), f"sampling must be uniform or union, got {self.sampling!r}")
         require(self.solver_steps >= 1, f"solver_steps must be at least 1, got {self.solver_steps}")
         require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
@@ -105,21 +110,19 @@ class SketchODE(SketchModel):
         self._matrices: dict[tuple[str, int, torch.dtype, torch.device], Tensor] = {}
 
     @property
-    def representation(self) -> FullSequence:
-        """Uniform samples of the whole drawing, pen-up joins included."""
-        return FullSequence(self.config.points)
+    def representation(self) -> FullSequence | OwnTimes:
+        """Samples of the whole drawing, pen-up joins included, uniform or at its own moments."""
+        return OwnTimes(self.config.points) if self.config.sampling == "union" else FullSequence(self.config.points)
 
     def encode(self, points: Tensor) -> Tensor:
         """(B, T, 3) -> (B, Z): dg/dt = G(t, g) dX/dt, g(t0) = 0, z = L(g(t1)) (equation 4).
 
-        T may differ from the config's: the samples are taken as uniform in time.
+        T may differ from the config's: the samples are taken as uniform in time. Of sampling "union" the samples
+        are (B, P, 5), as `OwnTimes` makes them.
         """
-        batch, count, _ = points.shape
-        time = self._times(count, points).expand(batch, -1).unsqueeze(-1)
-        path = torch.cat([points, time], -1)  # (B, T, 4)
-        derivative = torch.einsum("qt,btc->qbc", self._matrix("slope", path), path).contiguous()  # (2 S + 1, B, 4)
+        batch = len(points)
         start = points.new_zeros(batch, self.config.hidden_size)
-        states = self._solve(start, self.cde.network(batch), derivative)[0]
+        states = self._solve(start, self.cde.network(batch), self._slopes(points))[0]
         summary = states[-1] if self.config.summary == "last" else states.max(0).values
         return self.to_latent(summary)
 
@@ -131,7 +134,7 @@ class SketchODE(SketchModel):
             points: T; the config's if None.
             omega: lower than the trained frequency removes detail (section 5.5).
         """
-        xy, logit = self._trajectory(z, points or self.config.points, omega)
+        xy, logit = self._trajectory(z, self._matrix("hermite", z, points or self.config.points), omega)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
 
     def to_ink(self, decoded: Tensor) -> Ink:
@@ -139,10 +142,17 @@ class SketchODE(SketchModel):
         return self.representation.to_ink(decoded)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Smooth-L1 on positions, Bernoulli likelihood of the pen (equation 5)."""
-        target = batch["points"]
-        xy, logit = self._trajectory(self.encode(target), target.shape[1], None)
-        return sequence_loss(xy, logit, target, self.config.pen_weight)
+        """Smooth-L1 on positions, Bernoulli likelihood of the pen (equation 5), at each drawing's sample times."""
+        target, weight = batch["points"], self.config.pen_weight
+        z = self.encode(target)
+        if self.config.sampling == "uniform":
+            return sequence_loss(*self._trajectory(z, self._matrix("hermite", z, target.shape[1])), target, weight)
+        samples = Samples.of(target, self.config.duration)
+        moments, where = samples.union()
+        steps = self._times(self.config.solver_steps + 1, moments.double())
+        xy, logit = self._trajectory(z, hermite_matrix(steps, moments).to(z))
+        own = (at_own_times(of.transpose(0, 1), where) for of in (xy, logit))
+        return sequence_loss(*own, samples.values, weight, samples.valid)
 
     def decayed_parameters(self) -> Iterator[nn.Parameter]:
         """The dynamics' weight matrices only (section 5.1)."""
@@ -151,14 +161,32 @@ class SketchODE(SketchModel):
                 if parameter.dim() == 2:
                     yield parameter
 
-    def _trajectory(self, z: Tensor, points: int, omega: float | None) -> tuple[Tensor, Tensor]:
-        """Integrate a'' = F(a', t, z), a = [s h] (equation 2); return s as (B, T, 2) and pen logits (B, T)."""
+    def _slopes(self, points: Tensor) -> Tensor:
+        """Return dX/dt of the path X = (x, y, pen_up, time), (2 S + 1, B, 4), at every step and halfway."""
+        if self.config.sampling == "union":
+            steps = stage_times(self._times(self.config.solver_steps + 1, points))
+            return Samples.of(points, self.config.duration).derivative(steps).contiguous()
+        time = self._times(points.shape[1], points).expand(len(points), -1).unsqueeze(-1)
+        path = torch.cat([points, time], -1)  # (B, T, 4)
+        return torch.einsum("qt,btc->qbc", self._matrix("slope", path), path).contiguous()
+
+    def _trajectory(self, z: Tensor, hermite: Tensor, omega: float | None = None) -> tuple[Tensor, Tensor]:
+        """Integrate a'' = F(a', t, z), a = [s h] (equation 2).
+
+        Args:
+            z: (B, Z).
+            hermite: (T, 2 (S + 1)) what maps positions and velocities at the steps to positions at T moments.
+            omega: see `decode`.
+
+        Returns:
+            s as (B, T, 2), and pen logits (B, T).
+        """
         velocity = torch.cat([self.start_velocity.expand(len(z), -1), self.from_latent(z)], -1)
         states, means = self._solve(velocity, self.ode.network(len(z), z, omega), None)
         moves = means[..., :3] * (self.config.duration / self.config.solver_steps)
         position = torch.cat([moves.new_zeros(1, len(z), 3), torch.cumsum(moves, 0)])  # (S + 1, B, 3)
         knots = torch.cat([position, states[..., :3]])  # positions above velocities
-        observed = torch.einsum("qs,sbc->bqc", self._matrix("hermite", z, points), knots)
+        observed = torch.einsum("qs,sbc->bqc", hermite, knots)
         return observed[..., :2], observed[..., 2] + self.pen_offset
 
     def _solve(self, start: Tensor, network: Network, path: Tensor | None) -> tuple[Tensor, Tensor]:

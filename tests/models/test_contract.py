@@ -23,6 +23,7 @@ CLASSES = 3
 TINY = {"hidden_size": 8, "solver_steps": 7, "latent_size": 5, "points": 12, "size": 32, "channels": [4, 4, 8, 8]}
 OPTIONS = {
     "activation": list(ACTIVATIONS),
+    "sampling": ["uniform", "union"],
     "summary": ["last", "max"],
     "start_velocity": ["constant", "latent"],
     "time_dependent": [True, False],

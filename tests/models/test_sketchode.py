@@ -15,6 +15,7 @@ BASE = {
     "hidden_size": 8,
     "latent_size": 5,
     "points": 20,
+    "sampling": "uniform",
     "duration": 2.0,
     "activation": "sin",
     "omega": 3.0,
