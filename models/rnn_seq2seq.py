@@ -113,13 +113,11 @@ class RNNSeq2Seq(SketchModel):
             z: (B, Z); points: T; target: (B, T, 3).
             own: (T, B, 1), where the point at that step, as the next input, is the own one.
         """
-        lstm, state = self.decoder, self._initial(z)
+        state = self._initial(z)
+        weights = self.decoder.all_weights[0]  # of the input, of the state, and their biases
         previous, points_written = z.new_zeros(len(z), 3), []
         for i in range(points):
-            inputs = torch.cat([previous, z], -1)
-            state = torch.lstm_cell(
-                inputs, state, lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0
-            )
+            state = torch.lstm_cell(torch.cat([previous, z], -1), state, *weights)
             written = self._written(state[0], previous)  # (B, 3)
             points_written.append(written)
             previous = torch.cat([written[..., :2], (written[..., 2:] > 0).to(written.dtype)], -1)

@@ -151,8 +151,8 @@ class SketchODE(SketchModel):
         moments, where = samples.union()
         steps = self._times(self.config.solver_steps + 1, moments.double())
         xy, logit = self._trajectory(z, hermite_matrix(steps, moments).to(z))
-        own = (at_own_times(of.transpose(0, 1), where) for of in (xy, logit))
-        return sequence_loss(*own, samples.values, weight, samples.valid)
+        xy, logit = (at_own_times(of.transpose(0, 1), where) for of in (xy, logit))
+        return sequence_loss(xy, logit, samples.values, weight, samples.valid)
 
     def decayed_parameters(self) -> Iterator[nn.Parameter]:
         """The dynamics' weight matrices only (section 5.1)."""
