@@ -15,9 +15,11 @@ from ink.formats import READERS, Batch, reader, writer, writers
 from ink.formats.archive import open_archive
 from ink.formats.many_files import ARCHIVES
 from ink.formats.tar import read_tar
+from ink.params import read_params, section
 from ink.progress import track
 from ink.quarantine import QuarantineWriter, Rejected
 from ink.table import Drawings, validate
+from stages.simplify import SimplifyParams, splits_of
 
 _BY_SUFFIX = {
     ".inkml": ("inkml",),
@@ -45,6 +47,7 @@ class Conversion:
         drawings, points: written.
         reasons: how many were refused, by reason; each is in `quarantine`.
         lost: what the source has and the target format cannot hold.
+        dealt: how many drawings got a split here, because the source has none and the target needs one.
     """
 
     source_format: str
@@ -55,6 +58,7 @@ class Conversion:
     points: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    dealt: int = 0
 
     def summary(self) -> str:
         """Return one line for people."""
@@ -64,6 +68,8 @@ class Conversion:
         ]
         if self.lost:
             parts.append(f"{self.target_format} cannot hold {', '.join(self.lost)}")
+        if self.dealt:
+            parts.append(f"{self.dealt:,} dealt into splits as the stage simplify does")
         parts.append(f"refused {_refused(self.reasons, self.quarantine)}" if self.reasons else "none refused")
         return "; ".join(parts)
 
@@ -80,7 +86,8 @@ def convert(
         force: replace `out`.
 
     Raises:
-        ParamsError: a format is unknown, cannot be guessed, or cannot be written.
+        ParamsError: a format is unknown, cannot be guessed, or cannot be written; or the target needs splits, the
+            source has none, and there is no params.yaml here to say how they are dealt.
         DataError: the source is missing or damaged, or holds nothing that could be read.
         InkmillError: `out` exists and `force` is not set, or it cannot be written.
     """
@@ -94,8 +101,9 @@ def convert(
     result = Conversion(source_format, target_format, out, Path(f"{out}.quarantine.parquet"))
     found: set[str] = set()
     with QuarantineWriter(result.quarantine) as refused:
+        good = _good(track(_batches(source, source_format), "convert"), result, refused, found)
         try:
-            target.write(out, _good(track(_batches(source, source_format), "convert"), result, refused, found))
+            target.write(out, _with_splits(good, result) if getattr(target, "NEEDS_SPLITS", False) else good)
         except _Nothing:
             if result.reasons:
                 refused.keep()
@@ -185,6 +193,21 @@ def _good(
             yield good
     if not result.drawings:
         raise _Nothing
+
+
+def _with_splits(drawings: Iterator[Drawings], result: Conversion) -> Iterator[Drawings]:
+    """Give drawings without a split the one that the stage simplify would give them: a hash of (salt, key).
+
+    Raises:
+        ParamsError: there is no params.yaml here to say how large the splits are.
+    """
+    for batch in drawings:
+        split = batch.column("split")
+        if missing := int((split == "").sum()):
+            settings = section(read_params(), "simplify", SimplifyParams)
+            split = np.where(split == "", splits_of(batch.column("key"), settings), split)
+            result.dealt += missing
+        yield batch.with_ink(batch.ink, split=split)
 
 
 def _facts(drawings: Drawings) -> set[str]:

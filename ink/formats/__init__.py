@@ -73,7 +73,8 @@ class Writer(Protocol):
     """A module of this package that also writes.
 
     `HOLDS` names what the format keeps beside the coordinates, of: times, labels, splits, keys, frames
-    (what normalize took away), copies (whose augmentation a drawing is).
+    (what normalize took away), copies (whose augmentation a drawing is). A format that cannot hold a drawing
+    without a split sets `NEEDS_SPLITS = True`.
     """
 
     HOLDS: frozenset[str]

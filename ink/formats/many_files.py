@@ -132,8 +132,7 @@ def write_files(path: Path, drawings: Iterable[Drawings], suffix: str, render: C
                 )
             temporary.write_text(text, encoding="utf-8", newline="\n")
         return
-    if path.is_dir() and (other := _other_file(path, suffix)):
-        raise InkmillError(f"{path}: holds {other}, which is no {suffix} file; it is not replaced, name another folder")
+    refuse_other_files(path, suffix)
     with atomic_folder(path) as folder:
         for key, text in _rendered(drawings, render):
             place = folder / (file_name(key) + suffix)
@@ -143,6 +142,16 @@ def write_files(path: Path, drawings: Iterable[Drawings], suffix: str, render: C
                 copy += 1
                 place = folder / f"{file_name(key)}-{copy}{suffix}"
             place.write_text(text, encoding="utf-8", newline="\n")
+
+
+def refuse_other_files(path: Path, suffix: str) -> None:
+    """Refuse to replace a folder that holds other files than those of a suffix.
+
+    Raises:
+        InkmillError: it does.
+    """
+    if path.is_dir() and (other := _other_file(path, suffix)):
+        raise InkmillError(f"{path}: holds {other}, which is no {suffix} file; it is not replaced, name another folder")
 
 
 def file_name(key: str) -> str:

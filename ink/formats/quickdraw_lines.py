@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def read_quickdraw(
     """Yield the drawings of one category; keys are `quickdraw/<word>/<key_id>`.
 
     Args:
-        path: `<category>.ndjson`; a line of another word is refused.
+        path: `<category>.ndjson`, as `file_stem` has it; a line of another word is refused, one of no word unlabelled.
         timed: strokes are [[xs], [ys], [ts]], t in ms; else [[xs], [ys]].
         only_recognized: skip, and count, what the game did not recognise.
         span: read the lines that begin in these bytes [start, end); line numbers then count from there.
@@ -34,9 +35,14 @@ def read_quickdraw(
     Raises:
         DataError: the file cannot be read.
     """
-    facts = facts_of(path.stem, only_recognized)
+    facts = facts_of(unquote(path.stem), only_recognized)
     for lines in read_chunks(path, span):
         yield _batch(lines, path, timed, only_recognized, facts)
+
+
+def file_stem(category: str) -> str:
+    """Return the name, without suffix, of a category's file: its own, but for what a name of a file cannot hold."""
+    return quote(category, safe=" !'(),;=@&+$#[]{}~^")
 
 
 def facts_of(category: str, only_recognized: bool) -> FactsOf:
@@ -45,19 +51,20 @@ def facts_of(category: str, only_recognized: bool) -> FactsOf:
     def facts(record: dict[str, Any]) -> Facts:
         require(record, "key_id", "word")
         key_id = text(record["key_id"], "key_id")
-        if record["word"] != category:
+        if record["word"] not in (category, ""):
             raise BadDrawing("unknown category: the word is not that of the file", key_id)
         if only_recognized and not record.get("recognized", True):
             raise Skip(UNRECOGNIZED)
-        return Facts(f"quickdraw/{category}/{key_id}", category)
+        return Facts(f"quickdraw/{category}/{key_id}", record["word"])
 
     return facts
 
 
 def _batch(lines: Lines, path: Path, timed: bool, only_recognized: bool, facts: FactsOf) -> Batch:
+    category = unquote(path.stem)
     found = scan(lines.buffer, lines.starts, lines.ends, 3 if timed else 2)
     good = (found.status == PLAIN) & (found.key[:, 0] >= 0)
-    good &= _strings_equal(lines.buffer, found.word, path.stem.encode())
+    good &= _strings_equal(lines.buffer, found.word, category.encode())
     to_explain = np.flatnonzero((found.status != BLANK) & ~good)
     skipped: Counter[str] = Counter()
     if only_recognized:
@@ -65,8 +72,8 @@ def _batch(lines: Lines, path: Path, timed: bool, only_recognized: bool, facts: 
         good &= found.recognized != 0
     rows = np.flatnonzero(good)
     spans = found.key[rows].tolist()
-    keys = [f"quickdraw/{path.stem}/{lines.buffer[a:b].tobytes().decode()}" for a, b in spans]
-    drawings = Drawings.build(_plain_ink(found, rows), keys, [path.stem] * len(keys), timed=timed)
+    keys = [f"quickdraw/{category}/{lines.buffer[a:b].tobytes().decode()}" for a, b in spans]
+    drawings = Drawings.build(_plain_ink(found, rows), keys, [category] * len(keys), timed=timed)
     other = explain(lines, to_explain.tolist(), path.name, facts, timed=timed)
     if len(other.drawings):
         rows = np.concatenate([rows, np.array(other.lines) - lines.first])

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import orjson
 
-from ink.files import atomic_path
+from ink.errors import DataError
+from ink.files import atomic_folder, atomic_path
 from ink.formats import Batch
-from ink.formats.quickdraw_lines import read_quickdraw
+from ink.formats.many_files import refuse_other_files
+from ink.formats.quickdraw_lines import file_stem, read_quickdraw
 from ink.formats.whole_numbers import whole_strokes
 from ink.table import Drawings
 
@@ -20,6 +23,8 @@ SPLITTABLE = True
 FOLDER = "full/simplified"
 SIDE = 255
 HOLDS = frozenset({"labels"})
+_SUFFIXES = (".ndjson", ".jsonl")
+_UNLABELLED = "unlabelled"  # file of drawings without a label, in a folder
 
 
 def source_files(categories: list[str]) -> list[str]:
@@ -44,17 +49,45 @@ def write(path: Path, drawings: Iterable[Drawings]) -> None:
     The word is the label, key_id the last part of the key; country and time are not known and left out. Points
     stay as they are: nothing is resampled or thinned.
 
+    Args:
+        path: `<category>.ndjson` for drawings of that label or none; else a folder, which gets one file a label. It
+            must not exist, or hold such files alone.
+        drawings: batches.
+
     Raises:
-        DataError: a drawing or stroke is empty, or a number not finite.
+        DataError: a label that is not the file's; a drawing or stroke is empty, or a number not finite.
+        InkmillError: the folder holds other files, or cannot be written.
     """
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    if path.suffix in _SUFFIXES:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            for batch in drawings:
+                other = sorted(set(batch.column("label")) - {unquote(path.stem), ""})
+                if other:
+                    raise DataError(
+                        f"{path}: this format has one file a category, and there are drawings of {other[0]!r}; "
+                        f"name the file {file_stem(other[0])}.ndjson, or a folder and the format"
+                    )
+                file.writelines(line for _, line in _lines(batch))
+        return
+    refuse_other_files(path, _SUFFIXES[0])
+    with atomic_folder(path) as folder:
         for batch in drawings:
-            keys, labels = batch.column("key"), batch.column("label")
-            for n, strokes in enumerate(whole_strokes(batch, low=0, high=SIDE, side=SIDE)):
-                line = {
-                    "key_id": keys[n].rsplit("/", 1)[-1],
-                    "word": labels[n],
-                    "recognized": True,
-                    "drawing": [stroke.T.tolist() for stroke in strokes],
-                }
-                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            by_label: dict[str, list[bytes]] = {}
+            for label, line in _lines(batch):
+                by_label.setdefault(label, []).append(line)
+            for label, lines in by_label.items():
+                with (folder / f"{file_stem(label) or _UNLABELLED}.ndjson").open("ab") as file:
+                    file.writelines(lines)
+
+
+def _lines(batch: Drawings) -> Iterator[tuple[str, bytes]]:
+    """Yield label and line of each drawing."""
+    keys, labels = batch.column("key"), batch.column("label")
+    for n, strokes in enumerate(whole_strokes(batch, low=0, high=SIDE, side=SIDE)):
+        line = {
+            "key_id": keys[n].rsplit("/", 1)[-1],
+            "word": labels[n],
+            "recognized": True,
+            "drawing": [stroke.T.tolist() for stroke in strokes],
+        }
+        yield labels[n], orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

@@ -24,6 +24,7 @@ from ink.formats.whole_numbers import whole_strokes
 from ink.table import SPLITS, Drawings
 
 HOLDS = frozenset({"splits"})
+NEEDS_SPLITS = True
 _LIMIT = np.iinfo(np.int16)
 _SIDE = 255  # longer side of drawings that are not whole numbers
 
