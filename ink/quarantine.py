@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ink import arrow
 from ink.errors import DataError
 from ink.files import atomic_path
 
@@ -50,8 +52,11 @@ def write_quarantine(folder: Path, rejected: Sequence[Rejected]) -> None:
 
 
 def _table(rejected: Sequence[Rejected]) -> pa.Table:
-    rows = [{**asdict(row), "excerpt": row.excerpt[:EXCERPT_LENGTH]} for row in rejected]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    text = {name: [getattr(row, name) for row in rejected] for name in ("file", "key", "reason")}
+    text["excerpt"] = [row.excerpt[:EXCERPT_LENGTH] for row in rejected]
+    columns = {name: arrow.strings(values) for name, values in text.items()}
+    columns["line"] = arrow.numbers(np.array([row.line for row in rejected], np.int64))
+    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
 class QuarantineWriter:

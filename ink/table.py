@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ink import arrow
 from ink.errors import DataError, one_line
 from ink.files import atomic_path
 
@@ -167,20 +168,24 @@ class Drawings:
 
     def column(self, name: str) -> np.ndarray:
         """Return one column of facts as a NumPy array (strings as objects)."""
-        column = self.facts.column(name).combine_chunks()
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string())
-        return column.to_numpy(zero_copy_only=False)
+        column = self.arrow(name)
+        if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
+            return arrow.texts(column)
+        return arrow.values(column)
+
+    def arrow(self, name: str) -> pa.Array:
+        """Return one column of facts as an Arrow array."""
+        return self.facts.column(name).combine_chunks()
 
     def codes(self, name: str) -> Codes:
         """Return one column of names (label, split) as numbers; no object per row."""
-        column = self.facts.column(name).combine_chunks()
-        return Codes(column.dictionary.to_pylist(), column.indices.to_numpy())
+        column = self.arrow(name)
+        return Codes(column.dictionary.to_pylist(), arrow.values(column.indices))
 
     def take(self, indices: np.ndarray | Sequence[int]) -> Drawings:
         """Return the drawings at `indices`, in that order."""
         indices = np.asarray(indices, dtype=np.int64)
-        return Drawings(self.ink.take(indices), self.facts.take(pa.array(indices)))
+        return Drawings(self.ink.take(indices), self.facts.take(arrow.numbers(indices)))
 
     def where(self, **wanted: str) -> Drawings:
         """Return the drawings whose facts equal the values given: `drawings.where(split="train")`."""
@@ -194,8 +199,8 @@ class Drawings:
         facts = self.facts
         for name, values in columns.items():
             field = FACTS_SCHEMA.field(name)
-            column = pa.array(np.asarray(values)) if not isinstance(values, pa.Array) else values
-            facts = facts.set_column(facts.schema.names.index(name), field, column.cast(field.type))
+            column = arrow.column(values, field.type)
+            facts = facts.set_column(facts.schema.names.index(name), field, column)
         return Drawings(ink, facts)
 
     def to_table(self) -> pa.Table:
@@ -204,18 +209,18 @@ class Drawings:
         Dictionaries hold the names that occur, sorted: equal rows give equal tables, wherever they came from.
         """
         ink = self.ink
-        point_offsets = pa.array(ink.point_offsets.astype(np.int32))
+        point_offsets = arrow.numbers(ink.point_offsets.astype(np.int32))
         columns = {name: self.facts.column(name) for name in FACTS_SCHEMA.names}
         columns |= {name: _sorted_dictionary(self.codes(name)) for name in ("label", "split")}
         for name in "xyt":
             columns[name] = pa.ListArray.from_arrays(
-                point_offsets, pa.array(getattr(ink, name), pa.float32()), type=SCHEMA.field(name).type
+                point_offsets, arrow.numbers(np.asarray(getattr(ink, name), np.float32)), type=SCHEMA.field(name).type
             )
         starts = ink.stroke_offsets[:-1]
         owner = np.repeat(np.arange(len(ink)), np.diff(ink.drawing_offsets))
         local = (starts - ink.point_offsets[:-1][owner]).astype(np.int32)
         columns["offsets"] = pa.ListArray.from_arrays(
-            pa.array(ink.drawing_offsets.astype(np.int32)), pa.array(local), type=SCHEMA.field("offsets").type
+            arrow.numbers(ink.drawing_offsets.astype(np.int32)), arrow.numbers(local), type=SCHEMA.field("offsets").type
         )
         return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
@@ -239,9 +244,9 @@ class Drawings:
                 raise DataError(f"drawing table: column {name} has other lengths than x")
         drawing_offsets = _list_offsets(lists["offsets"])
         owner = np.repeat(np.arange(table.num_rows), np.diff(drawing_offsets))
-        local = lists["offsets"].flatten().to_numpy().astype(np.int64)
+        local = arrow.values(lists["offsets"].flatten()).astype(np.int64)
         stroke_offsets = np.append(local + point_offsets[:-1][owner], point_offsets[-1])
-        x, y, t = (lists[name].flatten().to_numpy() for name in "xyt")
+        x, y, t = (arrow.values(lists[name].flatten()) for name in "xyt")
         try:
             ink = Ink(x, y, t, stroke_offsets, drawing_offsets)
         except ValueError as error:
@@ -254,25 +259,25 @@ class Drawings:
     def build(
         cls,
         ink: Ink,
-        key: Sequence[str],
-        label: Sequence[str],
+        key: Sequence[str] | pa.Array,
+        label: Sequence[str] | pa.Array,
         *,
-        split: Sequence[str] | None = None,
+        split: Sequence[str] | pa.Array | None = None,
         timed: bool = False,
     ) -> Drawings:
         """Make originals (copy 0, their own parent, no normalization taken away) from ink, keys and labels."""
         count = len(ink)
-        strings = pa.dictionary(pa.int32(), pa.string())
+        keys = arrow.strings(key)
         columns = [
-            pa.array(key, pa.string()),
-            pa.array(label, pa.string()).cast(strings),
-            pa.array(split if split is not None else [""] * count, pa.string()).cast(strings),
-            pa.array(key, pa.string()),
-            pa.array(np.zeros(count, np.int16)),
-            pa.array(np.full(count, timed)),
-            pa.array(np.zeros(count, np.float32)),
-            pa.array(np.zeros(count, np.float32)),
-            pa.array(np.ones(count, np.float32)),
+            keys,
+            arrow.names(label),
+            arrow.names(split) if split is not None else arrow.same("", count),
+            keys,
+            arrow.numbers(np.zeros(count, np.int16)),
+            arrow.numbers(np.full(count, timed)),
+            arrow.numbers(np.zeros(count, np.float32)),
+            arrow.numbers(np.zeros(count, np.float32)),
+            arrow.numbers(np.ones(count, np.float32)),
         ]
         return cls(ink, pa.table(columns, schema=FACTS_SCHEMA))
 
@@ -285,9 +290,15 @@ class Drawings:
         return cls(Ink.concat([part.ink for part in parts]), facts)
 
 
-def hash64(keys: Iterable[str], prefix: str = "") -> np.ndarray:
+def hash64(keys: Iterable[str] | pa.StringArray, prefix: str = "") -> np.ndarray:
     """Return (N,) uint64 hashes of strings (BLAKE2b of prefix + key), equal on every machine."""
-    digests = b"".join(hashlib.blake2b((prefix + key).encode(), digest_size=8).digest() for key in keys)
+    start, hashed = prefix.encode(), hashlib.blake2b
+    if isinstance(keys, pa.StringArray):
+        data, starts = arrow.spans(keys)
+        encoded = (data[a:b] for a, b in itertools.pairwise(starts.tolist()))
+        digests = b"".join([hashed(start + key, digest_size=8).digest() for key in encoded])
+    else:
+        digests = b"".join([hashed(start + key.encode(), digest_size=8).digest() for key in keys])
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
@@ -378,7 +389,8 @@ def read_drawings(path: Path | str) -> Drawings:
         DataError: the file is not a drawing table, or of another schema version.
     """
     _checked_metadata(path)
-    return Drawings.from_table(pq.read_table(path))
+    with pq.ParquetFile(path) as file:
+        return Drawings.from_table(file.read())
 
 
 def iter_drawings(path: Path | str) -> Iterator[Drawings]:
@@ -422,7 +434,7 @@ def _sorted_dictionary(codes: Codes) -> pa.DictionaryArray:
     names = sorted({codes.names[code] for code in used})
     place = np.zeros(len(codes.names), np.int32)
     place[used] = [names.index(codes.names[code]) for code in used]
-    return pa.DictionaryArray.from_arrays(pa.array(place[codes.of]), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(arrow.numbers(place[codes.of]), arrow.strings(names))
 
 
 def _gather(offsets: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -440,5 +452,5 @@ def _join_offsets(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _list_offsets(array: pa.ListArray) -> np.ndarray:
-    offsets = array.offsets.to_numpy().astype(np.int64)
+    offsets = arrow.values(array.offsets).astype(np.int64)
     return offsets - offsets[0]

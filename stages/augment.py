@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
-from ink import geometry, jitter, perlin
+from ink import arrow, geometry, jitter, perlin
 from ink.errors import report_errors
 from ink.manifest import read_input
 from ink.params import Params, read_params, section
@@ -79,7 +78,7 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int, frame: Frame 
         seed: with key and number of the copy, what all chance depends on.
         frame: in which the drawings are, and the copies will be.
     """
-    if settings.kind == "none":
+    if settings.kind == "none" or settings.copies == 0:
         return []
     train = drawings.where(split="train")
     if len(train) == 0:
@@ -102,7 +101,7 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int, frame: Frame 
         result.append(
             train.with_ink(
                 unit,
-                key=pa.array([f"{key}#{number}" for key in keys]),
+                key=arrow.strings([f"{key}#{number}" for key in keys]),
                 copy=np.full(len(train), number, np.int16),
                 center_x=train.column("center_x") + scale * shift_x,
                 center_y=train.column("center_y") + scale * shift_y,
