@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ink.errors import InkmillError
 from ink.progress import track
-from ink.table import Drawings
 from models.base import SketchModel
 from pipeline.checkpoint import load_checkpoint, read_state, save_checkpoint
 from pipeline.dataset import Dataset
@@ -51,6 +50,21 @@ class Job:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What a training sees, as tensors: a dataset's, or arrays that come ready, such as a published protocol's.
+
+    Args:
+        labels: (N,) int64 classes of the training drawings.
+        draw: an epoch's generator -> (N, ...) points of the representation, as that epoch shall see them.
+        valid: the validation batch.
+    """
+
+    labels: Tensor
+    draw: Callable[[np.random.Generator], Tensor]
+    valid: Mapping[str, Tensor]
+
+
 def seed_everything(seed: int, threads: int) -> None:
     """Set torch's seed, thread count and deterministic kernels: what two equal runs share."""
     numba.get_num_threads()  # its pool sets OpenMP's thread count, torch's too, when it starts: let it start first
@@ -63,7 +77,7 @@ def seed_everything(seed: int, threads: int) -> None:
 
 def train(
     model: SketchModel,
-    data: Dataset,
+    data: Dataset | Examples,
     job: Job,
     on_start: Callable[[dict[str, Any]], dict[str, Any]],
     on_epoch: Callable[[dict[str, Any], Row], None],
@@ -72,7 +86,7 @@ def train(
 
     Args:
         model: freshly built; its weights are replaced when a checkpoint is resumed.
-        data: train originals and copies, and valid.
+        data: train originals and copies, and valid; or the tensors themselves.
         job: recipe and identity.
         on_start: gets the state to start from (`notes` is None in a fresh run), returns the notes to keep in it.
         on_epoch: gets the notes and each epoch's row before it is saved: logged twice after a kill, never lost.
@@ -92,30 +106,41 @@ def train(
         state = {"fingerprint": job.fingerprint, "epoch": 0, "step": 0, "seconds": 0.0, "overflows": 0}
         state |= {"history": [], "notes": None}
     state["notes"] = on_start(state)
-    fixed = None if _augments(model) else model.representation.collate(data.train.ink)
-    drawings = data.originals() if fixed is None else data.train
-    labels = torch.from_numpy(data.labels(drawings))
-    validation = _tensors(model, data, data.valid)
-    epochs = math.ceil(job.steps / math.ceil(len(drawings) / job.fit.batch_size))
+    seen = examples(model, data) if isinstance(data, Dataset) else data
+    count = len(seen.labels)
+    epochs = math.ceil(job.steps / math.ceil(count / job.fit.batch_size))
     for epoch in track(range(state["epoch"], epochs), f"train {type(model).__name__}"):
         started = time.perf_counter()
         rng = np.random.default_rng((job.seed, epoch))
-        points = fixed if fixed is not None else _augmented(model, drawings, rng)
-        order = torch.from_numpy(rng.permutation(len(drawings)))
-        terms = _epoch(model, optimizer, points, labels, order, job, state)
+        points = seen.draw(rng)
+        order = torch.from_numpy(rng.permutation(count))
+        terms = _epoch(model, optimizer, points, seen.labels, order, job, state)
         state["epoch"], state["seconds"] = epoch + 1, state["seconds"] + time.perf_counter() - started
         row = {"epoch": epoch + 1, "step": state["step"], "seconds": state["seconds"]}
         row["learning_rate"] = optimizer.param_groups[0]["lr"]
         row |= {f"train_{name}": value for name, value in terms.items()}
-        row["valid_loss"] = validate(model, validation, job.fit.batch_size, job.device)
+        row["valid_loss"] = validate(model, seen.valid, job.fit.batch_size, job.device)
         state["history"].append(row)
         on_epoch(state["notes"], row)
         save_checkpoint(job.checkpoint, model, optimizer, state)
     return state
 
 
+def examples(model: SketchModel, data: Dataset) -> Examples:
+    """Return a dataset as the model wants to see it: augmented anew each epoch where the model does that itself."""
+    augments = type(model).augment is not SketchModel.augment
+    drawings = data.originals() if augments else data.train
+    fixed = None if augments else model.representation.collate(drawings.ink)
+
+    def draw(rng: np.random.Generator) -> Tensor:
+        return model.representation.collate(model.augment(drawings.ink, rng)) if fixed is None else fixed
+
+    valid = {"points": model.representation.collate(data.valid.ink), "label": torch.from_numpy(data.labels(data.valid))}
+    return Examples(torch.from_numpy(data.labels(drawings)), draw, valid)
+
+
 @torch.no_grad()
-def validate(model: SketchModel, batch: dict[str, Tensor], batch_size: int, device: str) -> float:
+def validate(model: SketchModel, batch: Mapping[str, Tensor], batch_size: int, device: str) -> float:
     """Return the mean validation loss over all drawings of `batch`."""
     model.eval()
     total, count = 0.0, len(batch["label"])
@@ -180,18 +205,3 @@ def _optimizer(model: SketchModel, fit: FitParams) -> torch.optim.AdamW:
         {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=fit.learning_rate)
-
-
-def _augments(model: SketchModel) -> bool:
-    return type(model).augment is not SketchModel.augment
-
-
-def _augmented(model: SketchModel, drawings: Drawings, rng: np.random.Generator) -> Tensor:
-    return model.representation.collate(model.augment(drawings.ink, rng))
-
-
-def _tensors(model: SketchModel, data: Dataset, drawings: Drawings) -> dict[str, Tensor]:
-    return {
-        "points": model.representation.collate(drawings.ink),
-        "label": torch.from_numpy(data.labels(drawings)),
-    }

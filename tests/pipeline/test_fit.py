@@ -125,6 +125,12 @@ def test_two_trainings_give_the_same_weights_and_the_recipe_is_carried_out(name,
     assert read_state(tmp_path / "c.safetensors") == state
 
 
+def test_tensors_that_come_ready_train_as_the_dataset_that_they_are_of(data, undisturbed, tmp_path):
+    for name in TINY:
+        seen = fit.examples(fresh(name), data)
+        assert weights_sha256(run(name, seen, job_at(tmp_path / name))[0]) == undisturbed[name]
+
+
 def test_another_seed_gives_other_weights(data, undisturbed, tmp_path):
     assert weights_sha256(run("sketchode", data, job_at(tmp_path, seed=6))[0]) != undisturbed["sketchode"]
 
@@ -256,26 +262,6 @@ def test_a_step_whose_gradient_overflows_is_left_out_and_counted(data, tmp_path)
     with pytest.raises(InkmillError, match="not finite at step 9"):
         fit.train(model, data, job_at(tmp_path / "all"), lambda state: state["notes"], lambda notes, row: None)
     assert weights_sha256(model) == before
-
-
-def test_one_cosine_is_torchs_cosine():
-    recipe = RECIPE.model_copy(update={"cosine_cycles": 1})
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40)
-    for step in range(40):
-        assert fit.learning_rate(recipe, step, 40) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
-        optimizer.step()
-        scheduler.step()
-    assert fit.learning_rate(recipe, 40, 40) == pytest.approx(0, abs=1e-18)
-
-
-def test_each_cosine_period_starts_lower():
-    recipe = RECIPE.model_copy(update={"learning_rate": 0.8, "cosine_cycles": 3, "cycle_decay": 0.25})
-    rates = [fit.learning_rate(recipe, step, 300) for step in range(301)]
-    assert rates[0] == 0.8
-    assert rates[100] == pytest.approx(0.2) and rates[200] == pytest.approx(0.05)
-    assert rates[50] == pytest.approx(0.4) and rates[150] == pytest.approx(0.1)
-    assert rates[99] < 0.001 and rates[300] == pytest.approx(0, abs=1e-18)
 
 
 def test_weight_decay_reaches_the_named_parameters_only(data, tmp_path):
