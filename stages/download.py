@@ -6,6 +6,7 @@ appears under its name only when it is whole and is what the server says it is; 
 
 What an earlier run fetched from the same address is kept by its sha256; a killed run's finished files are known
 from `.tmp-journal`. `sample: n` keeps the first n lines of a line format; another n fetches or cuts the difference.
+Files of other formats come whole, and simplify reads the first n drawings of each of their splits.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class DownloadParams(Params):
     longest_delay_s: float = Field(ge=0)
     timeout_s: float = Field(gt=0)
     workers: int = Field(ge=1)
-    sample: int = Field(ge=0)  # drawings per category of a line format; 0 is all
+    sample: int = Field(ge=0)  # drawings per category; 0 is all
     reader: str
     url: str
     mirror_folder: str

@@ -23,6 +23,7 @@ from pydantic import Field
 from ink import geometry, thinning
 from ink.errors import DataError, report_errors
 from ink.formats import Batch, reader
+from ink.formats.sample import first_drawings
 from ink.manifest import FILE_NAME as MANIFEST_NAME
 from ink.manifest import Tally, describe, header, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
@@ -59,6 +60,7 @@ class Task:
     Args:
         pieces: the source files, or pieces of one, that go into it; reader: their format.
         part: the Parquet file to write; head: what it says of its making; settings: of the stage.
+        sample: read the first so many drawings of a file only; 0: all.
         taken: hashes of keys that earlier parts hold.
     """
 
@@ -67,6 +69,7 @@ class Task:
     part: Path
     head: dict[str, Any]
     settings: SimplifyParams
+    sample: int = 0
     taken: frozenset[int] = frozenset()
 
 
@@ -94,8 +97,9 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams, wor
     """
     before = read_input(in_dir, "download")
     source = [{"url": before["url"], **{key: entry[key] for key in _PROVENANCE}} for entry in before["files"]]
-    head = header("simplify", dataset, settings.model_dump(), {"source": source})
-    tasks = plan(part_files(in_dir, before), before["reader"], out_dir, head, settings)
+    sampled = {"download": {"sample": before["sample"]}} if before["sample"] else {}
+    head = header("simplify", dataset, settings.model_dump(), {"source": source, "params": sampled})
+    tasks = plan(part_files(in_dir, before), before["reader"], out_dir, head, settings, before["sample"])
     size = sum(entry["bytes"] for entry in before["files"])
     results = list(run_tasks(simplify_part, tasks, f"simplify {dataset}", workers, size))
     _settle_duplicates(tasks, results)
@@ -118,13 +122,22 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: SimplifyParams, wor
 
 
 def plan(
-    sources: list[Path], reader_name: str, out_dir: Path, head: dict[str, Any], settings: SimplifyParams
+    sources: list[Path],
+    reader_name: str,
+    out_dir: Path,
+    head: dict[str, Any],
+    settings: SimplifyParams,
+    sample: int = 0,
 ) -> list[Task]:
-    """Return the parts to write; the source files are cut or put together to an even size where the format allows."""
+    """Return the parts to write; the source files are cut or put together to an even size where the format allows.
+
+    A sample of a format of lines has been cut by the download already.
+    """
     of_lines = getattr(reader(reader_name), "SPLITTABLE", False)
     parts = deal(sources, of_lines, max(1, int(settings.megabytes_per_part * 2**20)))
     names = (out_dir / f"part-{number:05d}.parquet" for number in range(len(parts)))
-    return [Task(pieces, reader_name, part, head, settings) for pieces, part in zip(parts, names, strict=False)]
+    rest = (head, settings, 0 if of_lines else sample)
+    return [Task(pieces, reader_name, part, *rest) for pieces, part in zip(parts, names, strict=False)]
 
 
 def simplify_part(task: Task) -> Done:
@@ -146,7 +159,10 @@ def _simplified(task: Task, done: Done) -> Iterator[Drawings]:
         done.rejected.append([])
         done.n_lines.append(0)
         span = {"span": piece.span} if piece.span else {}
-        source = reader(task.reader).read(piece.source, only_recognized=task.settings.only_recognized, **span)
+        module = reader(task.reader)
+        source = module.read(piece.source, only_recognized=task.settings.only_recognized, **span)
+        if task.sample:
+            source = first_drawings(source, task.sample, one_split=getattr(module, "RASTERS", False))
         for batch in source:
             keys = hash64(batch.drawings.column("key"))
             good, bad = check(batch, piece.source.name, task.settings, keys, seen)

@@ -59,7 +59,8 @@ class Reader(Protocol):
     """A module of this package.
 
     A format of lines sets `SPLITTABLE = True`; its `read` then takes `span`, bytes [start, end), too.
-    A format of rasters, whose strokes are made here, sets `RASTERS = True`: to read it takes long.
+    A format of rasters, whose strokes are made here, sets `RASTERS = True`: to read it takes long, and a file of it
+    holds one split.
     """
 
     def source_files(self, categories: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from ink.vectorize import vectorize
 
 RASTERS = True
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
-_BATCH = 2000
+_BATCH = 250  # rasters at a time: they cost milliseconds each, and a sample reads no more than it needs
 _TEST = "t10k"
 _MAX_BYTES = 1 << 30  # unpacked; EMNIST, the largest of the kin, needs 640 MB
 _CHUNK = 1 << 20
