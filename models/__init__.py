@@ -19,6 +19,8 @@ REGISTRY = {
     "recognizer": "models.recognizer:Recognizer",
     "rnn_seq2seq": "models.rnn_seq2seq:RNNSeq2Seq",
     "sketchode": "models.sketchode:SketchODE",
+    "sketchode_generative": "models.sketchode_generative:SketchODEGenerative",
+    "sketchode_strokes": "models.sketchode_strokes:SketchODEStrokes",
 }
 
 

@@ -52,11 +52,60 @@ class FullSequence:
         Args:
             sequence: (N, T, 3) of x, y, probability of pen_up.
         """
-        ink = geometry.from_full_sequence(sequence.detach().cpu().double().numpy())
-        boxes = geometry.bounding_boxes(ink)
-        center = (boxes[:, :2] + boxes[:, 2:]) / 2
-        of_drawing = np.repeat(center, np.diff(ink.point_offsets), axis=0).astype(np.float32)
-        return Ink(ink.x - of_drawing[:, 0], ink.y - of_drawing[:, 1], ink.t, ink.stroke_offsets, ink.drawing_offsets)
+        return _centred(geometry.from_full_sequence(sequence.detach().cpu().double().numpy()))
+
+
+@dataclass(frozen=True)
+class MultiStroke:
+    """Every stroke as a sequence of its own (SketchODE, section 4.4 and appendix C).
+
+    A drawing with more strokes than fit loses its last ones; `dropped` counts them.
+
+    Args:
+        points: G, samples per stroke, uniform in the stroke's clock.
+        max_strokes: K.
+    """
+
+    points: int
+    max_strokes: int
+
+    def collate(self, ink: Ink) -> Tensor:
+        """Return (N, K, G, 3) float32 of x, y, pen_up; each drawing starts at the origin.
+
+        pen_up is 0 all along a stroke, and 1 all along the padding behind the last stroke, whose x and y are 0.
+        """
+        out = np.zeros((len(ink), self.max_strokes, self.points, 3), np.float32)
+        out[..., 2] = 1.0
+        strokes = np.diff(ink.drawing_offsets)
+        drawing = np.repeat(np.arange(len(ink)), strokes)
+        place = np.arange(ink.n_strokes) - np.repeat(ink.drawing_offsets[:-1], strokes)
+        alone = Ink(ink.x, ink.y, ink.t, ink.stroke_offsets, np.arange(ink.n_strokes + 1))
+        sampled = geometry.full_sequence(alone, self.points)[..., :2]
+        sampled -= sampled[ink.drawing_offsets[:-1], :1][drawing]
+        held = place < self.max_strokes
+        out[drawing[held], place[held], :, :2] = sampled[held]
+        out[drawing[held], place[held], :, 2] = 0.0
+        return torch.from_numpy(out)
+
+    def dropped(self, ink: Ink) -> int:
+        """Return how many strokes of the drawings do not fit."""
+        return int(np.maximum(np.diff(ink.drawing_offsets) - self.max_strokes, 0).sum())
+
+    def to_ink(self, strokes: Tensor) -> Ink:
+        """Return drawings, each centred on its box, with arc length as clock: the format does not hold durations.
+
+        Args:
+            strokes: (N, K, G, 3) of x, y, probability of pen_up; a stroke is there where its mean is at most 1/2.
+                A drawing without any keeps its first.
+        """
+        points = strokes.detach().cpu().double().numpy()
+        there = points[..., 2].mean(2) <= 0.5
+        there[~there.any(1), 0] = True
+        x, y = points[there][..., :2].reshape(-1, 2).astype(np.float32).T.copy()
+        stroke_offsets = np.arange(there.sum() + 1) * points.shape[2]
+        drawing_offsets = np.concatenate([[0], np.cumsum(there.sum(1))])
+        ink = Ink(x, y, np.zeros(len(x), np.float32), stroke_offsets, drawing_offsets)
+        return _centred(Ink(ink.x, ink.y, geometry.arc_length_clock(ink), stroke_offsets, drawing_offsets))
 
 
 @dataclass(frozen=True)
@@ -105,7 +154,15 @@ class Raster:
         return torch.from_numpy(pictures)[:, None].float() / 255
 
 
-Representation = FullSequence | OwnTimes | Raster
+def _centred(ink: Ink) -> Ink:
+    """Return each drawing centred on its box."""
+    boxes = geometry.bounding_boxes(ink)
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    of_drawing = np.repeat(center, np.diff(ink.point_offsets), axis=0).astype(np.float32)
+    return Ink(ink.x - of_drawing[:, 0], ink.y - of_drawing[:, 1], ink.t, ink.stroke_offsets, ink.drawing_offsets)
+
+
+Representation = FullSequence | MultiStroke | OwnTimes | Raster
 
 
 class SketchModel(nn.Module, ABC):
