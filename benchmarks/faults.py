@@ -321,7 +321,7 @@ def main() -> None:
             sizes = {
                 "simplify": {"megabytes_per_part": 1.0},
                 "augment": {"copies": 2},
-                "shard": {"drawings_per_shard": 4000, "drawings_per_group": 500},
+                "shard": {"megabytes_per_shard": 1.0, "drawings_per_group": 500},
             }
             for name in ("one", "two"):
                 project(folder / name, address, names, **sizes)

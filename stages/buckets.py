@@ -81,14 +81,20 @@ def survey(part: Path) -> Survey:
     return Survey(np.concatenate(hashes), all_split, of_split)
 
 
-def boundaries(surveys: Sequence[Survey], drawings_per_shard: int) -> list[np.ndarray]:
-    """Return, by split, the hash at which each shard but the first begins: all but the last are full."""
-    none = np.zeros(0, np.uint64)
+def boundaries(surveys: Sequence[Survey], shards: Sequence[int]) -> list[np.ndarray]:
+    """Return, by split, the hash at which each shard but the first begins, so that shards hold equally many drawings.
+
+    Args:
+        surveys: of all parts; shards: how many of each split.
+    """
     of_split = [
-        np.concatenate([none, *(part.hashes[part.split == number] for part in surveys)])
-        for number in range(len(SPLITS))
+        np.concatenate([np.zeros(0, np.uint64), *(found.hashes[found.split == code] for found in surveys)])
+        for code in range(len(SPLITS))
     ]
-    return [np.sort(hashes)[drawings_per_shard::drawings_per_shard] for hashes in of_split]
+    return [
+        np.sort(hashes)[np.arange(1, count) * len(hashes) // count]
+        for hashes, count in zip(of_split, shards, strict=True)
+    ]
 
 
 def shard_of(part: Survey, bounds: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Stage 5: a few large files per split, in a fair order (`python -m stages.shard DATASET IN_DIR OUT_DIR`).
 
-A hash of its key sends a drawing to its shard, so that the order of the sources does not matter; within a
+The shards of a split are as many as the target size asks for, and hold equally many drawings. A hash of its key
+sends a drawing to its shard, so that the order of the sources does not matter; within a
 shard the labels are interleaved, so that each row group holds every label in the shard's proportion. Drawings go
 into buckets, then each shard into order (`stages.buckets`): a worker holds one shard, and all some 40 bytes a drawing.
 `manifest.json` holds each shard's sha256, `data_sha256` over all of them, and the whole chain's parameters and
@@ -10,6 +11,7 @@ sources. No valid or test drawing shares its original with train.
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from stages.workers import WorkerParams, run_tasks
 class ShardParams(Params):
     """Section `shard`."""
 
-    drawings_per_shard: int = Field(ge=1)
+    megabytes_per_shard: float = Field(gt=0)
     drawings_per_group: int = Field(ge=1)
 
 
@@ -62,7 +64,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams, worker
     with working_folder(out_dir) as folder:
         surveys = list(run_tasks(survey, parts, f"survey {dataset}", workers, size))
         check_splits(surveys)
-        bounds = boundaries(surveys, settings.drawings_per_shard)
+        bounds = boundaries(surveys, shards_of(before, size, settings.megabytes_per_shard))
         dealings = [
             Dealing(part, found.hashes, shard_of(found, bounds), folder / f"{part.stem}.arrow")
             for part, found in zip(parts, surveys, strict=True)
@@ -94,6 +96,20 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams, worker
         data_sha256=hash_of(files),
         test_sha256=hash_of([file for file in files if file["split"] == "test"]),
     )
+
+
+def shards_of(manifest: dict[str, Any], size: int, megabytes: float) -> list[int]:
+    """Return how many shards each split gets, so that a shard takes no more than so many MiB on disk, but for chance.
+
+    Args:
+        manifest: of the parts; size: their bytes. Parts and shards are packed alike, so that a point takes as much
+            room in either.
+        megabytes: of one shard.
+    """
+    splits = [manifest["splits"].get(split, {"drawings": 0, "points": 0}) for split in SPLITS]
+    per_point = size / max(1, sum(split["points"] for split in splits))
+    wanted = [math.ceil(split["points"] * per_point / (megabytes * 2**20)) for split in splits]
+    return [max(1, min(count, split["drawings"])) for count, split in zip(wanted, splits, strict=True)]
 
 
 def write_shard(task: Task) -> tuple[dict[str, Any], Tally]:

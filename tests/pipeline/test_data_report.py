@@ -70,7 +70,7 @@ def build(project: Path, reader: str = "quickdraw_raw", categories: tuple[str, .
     normalize.run(data / "simplified/q", data / "normalized/q", "q", clock, ALONE)
     settings = augment.AugmentParams(**AUGMENT)
     augment.run(data / "normalized/q", data / "augmented/q", "q", settings, 0, ALONE)
-    sizes = shard.ShardParams(drawings_per_shard=100, drawings_per_group=20)
+    sizes = shard.ShardParams(megabytes_per_shard=0.05, drawings_per_group=20)
     shard.run(data / "augmented/q", data / "shards/q", "q", sizes, ALONE)
     block = {"title": f"Some ink {HOSTILE}", "licence": HOSTILE}
     (project / "params.yaml").write_text(json.dumps({"run": {"datasets": ["q"]}, "datasets": {"q": block}}))

@@ -63,7 +63,7 @@ def run_simplify(root: Path, records: list[Any], workers: WorkerParams = ALONE, 
 
 
 def run_rest(
-    root: Path, per_shard: int = 20, per_group: int = 10, workers: WorkerParams = ALONE
+    root: Path, per_shard: float = 0.01, per_group: int = 10, workers: WorkerParams = ALONE
 ) -> dict[str, dict[str, Any]]:
     """Run normalize, augment and shard on root/simplified; return their manifests."""
     clock = normalize.NormalizeParams(frame="unit_circle", clock="arc_length")
@@ -76,7 +76,7 @@ def run_rest(
             root / "augmented",
             root / "shards",
             "q",
-            shard.ShardParams(drawings_per_shard=per_shard, drawings_per_group=per_group),
+            shard.ShardParams(megabytes_per_shard=per_shard, drawings_per_group=per_group),
             workers,
         ),
     }  # fmt: skip

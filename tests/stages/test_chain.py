@@ -10,7 +10,7 @@ import pytest
 from ink import geometry
 from ink.errors import DataError
 from ink.manifest import Tally, describe, header, write_manifest
-from ink.table import Drawings, Ink, read_drawings, read_metadata, write_drawings
+from ink.table import SPLITS, Drawings, Ink, iter_drawings, read_drawings, read_metadata, write_drawings
 from stages import augment, download, normalize, shard, simplify
 from tests.stages.helpers import (
     ALONE,
@@ -83,7 +83,7 @@ def test_shared_originals_are_refused(tmp_path):
     tally.add(drawings)
     files = [describe(tmp_path, "part-00000.parquet", 2)]
     write_manifest(tmp_path, head, {"in": 2, "quarantined": 0}, tally, files=files)
-    settings = shard.ShardParams(drawings_per_shard=10, drawings_per_group=10)
+    settings = shard.ShardParams(megabytes_per_shard=1.0, drawings_per_group=10)
     with pytest.raises(DataError, match="1 originals are in train and in another split"):
         shard.run(tmp_path, tmp_path / "out", "q", settings, ALONE)
     assert not list((tmp_path / "out").iterdir())
@@ -139,11 +139,13 @@ def test_no_noise_means_no_copies(chain):
     assert augment.copies(drawings, augment.AugmentParams(**(AUGMENT | {"kind": "none"})), 0) == []
 
 
-def test_shards_are_no_larger_than_asked_and_hashed(chain):
+def test_shards_are_of_one_size_and_hashed(chain):
     root, manifests = chain
+    rows = {split: [f["rows"] for f in manifests["shard"]["files"] if f["split"] == split] for split in SPLITS}
+    assert len(rows["train"]) > 2 and all(max(some) - min(some) <= 1 for some in rows.values())
     for file in manifests["shard"]["files"]:
         path = root / "shards" / file["path"]
-        assert file["rows"] == len(read_drawings(path)) <= 20
+        assert file["rows"] == len(read_drawings(path))
         assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     joined = "".join(file["sha256"] for file in manifests["shard"]["files"])
     assert manifests["shard"]["data_sha256"] == hashlib.sha256(joined.encode()).hexdigest()
@@ -185,10 +187,19 @@ def test_real_quickdraw_through_all_stages_loses_no_drawing(tmp_path):
         "in": len(lines), "out": len(lines) - unrecognised, "quarantined": 0,
         "skipped": {"not recognised by the game": unrecognised},
     }  # fmt: skip
-    rest = run_rest(tmp_path, per_shard=1000, per_group=100)
+    rest = run_rest(tmp_path, per_shard=0.1, per_group=100)
     assert all(balanced(manifest) for manifest in rest.values())
     labels = {label for split in rest["shard"]["splits"].values() for label in split["classes"]}
     assert labels == set(categories)
+    sizes = [(tmp_path / "shards" / f["path"]).stat().st_size for f in rest["shard"]["files"] if f["split"] == "train"]
+    assert len(sizes) > 2 and max(sizes) < 1.1 * 0.1 * 2**20 and min(sizes) > 0.75 * max(sizes)
+    for file in rest["shard"]["files"]:
+        held = rest["shard"]["splits"][file["split"]]["classes"]
+        for group in list(iter_drawings(tmp_path / "shards" / file["path"]))[:-1]:
+            assert len(group) == 100 and set(group.column("split")) == {file["split"]}
+            for label, count in held.items():
+                share = count["drawings"] / sum(entry["drawings"] for entry in held.values())
+                assert abs((group.column("label") == label).sum() / 100 - share) < 0.1, "labels are spread evenly"
 
 
 def test_each_file_says_which_source_and_settings_made_it(chain):

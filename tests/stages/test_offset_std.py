@@ -24,7 +24,7 @@ def run(root, kind="perlin", workers=ALONE, **changes):
     ]
     run_simplify(root, records, epsilon=0.0, **changes)
     altered = augment.AugmentParams(**AUGMENT | {"kind": kind})
-    sizes = shard.ShardParams(drawings_per_shard=1000, drawings_per_group=100)
+    sizes = shard.ShardParams(megabytes_per_shard=1.0, drawings_per_group=100)
     return [
         normalize.run(root / "simplified", root / "normalized", "q", SETTINGS, workers),
         augment.run(root / "normalized", root / "augmented", "q", altered, 0, workers),
