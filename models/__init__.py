@@ -21,6 +21,8 @@ REGISTRY = {
     "sketchode": "models.sketchode:SketchODE",
     "sketchode_generative": "models.sketchode_generative:SketchODEGenerative",
     "sketchode_strokes": "models.sketchode_strokes:SketchODEStrokes",
+    "sketchrnn": "models.sketchrnn:SketchRNN",
+    "sketchrnn_decoder": "models.sketchrnn_decoder:SketchRNNDecoder",
 }
 
 

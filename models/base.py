@@ -162,7 +162,11 @@ def _centred(ink: Ink) -> Ink:
     return Ink(ink.x - of_drawing[:, 0], ink.y - of_drawing[:, 1], ink.t, ink.stroke_offsets, ink.drawing_offsets)
 
 
-Representation = FullSequence | MultiStroke | OwnTimes | Raster
+class Representation(Protocol):
+    """What a model wants to see of a drawing; `models.nn` holds those of a single system."""
+
+    def collate(self, ink: Ink) -> Tensor:
+        """Return one row per drawing, float32, whatever the drawings' frame."""
 
 
 class SketchModel(nn.Module, ABC):
@@ -170,6 +174,8 @@ class SketchModel(nn.Module, ABC):
 
     Config: ClassVar[type]
     config: Any
+    trains_on_copies: ClassVar[bool] = True
+    """Train on the shards' augmented copies too; False: a model that varies the originals itself."""
 
     @property
     @abstractmethod
@@ -181,8 +187,15 @@ class SketchModel(nn.Module, ABC):
         """Return the training objective as `loss`, and the named terms that it is made of (scalars)."""
 
     def validation_loss(self, batch: Batch) -> Tensor:
-        """Return the scalar that validation reports: never teacher-forced. Default: the training loss."""
+        """Return the scalar that validation reports, the mean over the drawings: never teacher-forced, unless it is a
+        likelihood, which is that by definition. Default: the training loss.
+        """
         return self.loss(batch)["loss"]
+
+    def prepare(self, ink: Ink) -> None:
+        """Take from the original training drawings what is fixed before training, into buffers that are saved with the
+        weights. Default: nothing.
+        """
 
     def augment(self, ink: Ink, generator: np.random.Generator) -> Ink:
         """Return the training drawings as this epoch shall see them. Default: unchanged."""
@@ -201,7 +214,7 @@ class Autoencoder(Protocol):
         """(B, ...) of the representation -> (B, Z)."""
 
     def decode(self, z: Tensor, points: int | None = None) -> Tensor:
-        """(B, Z) -> (B, T, 3) of x, y, probability of pen_up; T is the config's unless given."""
+        """(B, Z) -> (B, T, channels) as `to_ink` takes it; T is the config's unless given."""
 
     def to_ink(self, decoded: Tensor) -> Ink:
         """What `decode` gave -> drawings."""
@@ -211,11 +224,35 @@ class Autoencoder(Protocol):
 class Sampler(Protocol):
     """A model that makes new drawings from noise."""
 
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return `count` drawings as `to_ink` takes them; equal generators give equal drawings."""
+    def sample(self, count: int, generator: torch.Generator, temperature: float | None = None) -> Tensor:
+        """Return `count` drawings as `to_ink` takes them; equal generators give equal drawings.
+
+        Args:
+            count: how many; generator: of the model's device.
+            temperature: 1 is the learned distribution, less is nearer to its middle; None: the model's own choice.
+        """
 
     def to_ink(self, decoded: Tensor) -> Ink:
         """What `sample` gave -> drawings."""
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """A model that finishes a drawing that has been begun."""
+
+    def prefix(self, ink: Ink, extent: float, points: int | None = None) -> Tensor:
+        """Return the beginnings of drawings as `complete` takes them.
+
+        Args:
+            ink: whole drawings or begun ones; extent: share of the finished drawing's longest side that `ink` has.
+            points: keep so many of the first points; None: all.
+        """
+
+    def complete(self, prefix: Tensor, generator: torch.Generator, temperature: float | None = None) -> Tensor:
+        """Return drawings that begin with `prefix`, as `to_ink` takes them; each ending is drawn anew."""
+
+    def to_ink(self, decoded: Tensor) -> Ink:
+        """What `complete` gave -> drawings."""
 
 
 @runtime_checkable

@@ -129,7 +129,8 @@ def train(
 def examples(model: SketchModel, data: Dataset) -> Examples:
     """Return a dataset as the model wants to see it: augmented anew each epoch where the model does that itself."""
     augments = type(model).augment is not SketchModel.augment
-    drawings = data.originals() if augments else data.train
+    drawings = data.train if model.trains_on_copies and not augments else data.originals()
+    model.prepare(data.originals().ink)
     fixed = None if augments else model.representation.collate(drawings.ink)
 
     def draw(rng: np.random.Generator) -> Tensor:

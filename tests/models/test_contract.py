@@ -12,9 +12,10 @@ from ink.errors import InkmillError, ParamsError
 from ink.params import read_params
 from ink.table import Ink
 from models import REGISTRY, model_class
-from models.base import Autoencoder, Classifier, FullSequence, Sampler, SketchModel
+from models.base import Autoencoder, Classifier, Completer, FullSequence, Sampler, SketchModel
 from models.nn.activations import ACTIVATIONS
 from models.nn.ode import METHODS
+from models.nn.stroke5 import Stroke5
 from pipeline.checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, weights_sha256
 from pipeline.settings import build_model
 
@@ -28,6 +29,12 @@ TINY = {
     "points_per_stroke": 9,
     "size": 32,
     "channels": [4, 4, 8, 8],
+    "encoder_size": 6,
+    "decoder_size": 8,
+    "hyper_size": 4,
+    "hyper_embedding": 3,
+    "mixtures": 3,
+    "max_points": 45,
 }
 OPTIONS = {
     "activation": list(ACTIVATIONS),
@@ -94,8 +101,10 @@ def answer(model: SketchModel, points: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         if isinstance(model, Classifier):
             return model.classify(points)
-        z = model.encode(points)
-        return torch.cat([z, model.decode(z).flatten(1)], 1)
+        if isinstance(model, Autoencoder):
+            z = model.encode(points)
+            return torch.cat([z, model.decode(z).flatten(1)], 1)
+        return model.complete(points[:, :4], torch.Generator().manual_seed(0), 0.0).flatten(1)
 
 
 @pytest.fixture(params=sorted(REGISTRY))
@@ -105,7 +114,7 @@ def name(request):
 
 def test_every_model_can_do_something_and_says_what(name):
     model = tiny(name).eval()
-    assert isinstance(model, SketchModel) and isinstance(model, Autoencoder | Classifier)
+    assert isinstance(model, SketchModel) and isinstance(model, Autoencoder | Classifier | Sampler)
     ink = drawings(5)
     points = model.representation.collate(ink)
     assert points.dtype == torch.float32 and points.shape[0] == 5
@@ -115,9 +124,10 @@ def test_every_model_can_do_something_and_says_what(name):
         z = model.encode(points)
         for count in (None, 2, 40):
             decoded = model.decode(z, count)
-            assert decoded.shape[-2:] == (count or model.representation.points, 3) and len(decoded) == 5
-            assert bool(((decoded[..., 2] >= 0) & (decoded[..., 2] <= 1)).all())
-            assert len(model.representation.to_ink(decoded)) == 5
+            channels = 5 if isinstance(model.representation, Stroke5) else 3
+            assert decoded.shape[-2:] == (count or model.representation.points, channels) and len(decoded) == 5
+            assert bool(((decoded[..., 2:] >= 0) & (decoded[..., 2:] <= 1)).all())
+            assert len(model.to_ink(decoded)) == 5
 
 
 @torch.no_grad()
@@ -129,6 +139,18 @@ def test_a_sample_is_its_generators_and_is_drawings(name):
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert len(model.to_ink(first)) == 6
     assert bool(np.isfinite(model.to_ink(first).x).all())
+
+
+@torch.no_grad()
+def test_completions_begin_as_asked_and_differ(name):
+    model = tiny(name).eval()
+    if not isinstance(model, Completer):
+        pytest.skip("completes nothing")
+    prefix = model.prefix(drawings(1), 0.5, 3).expand(6, -1, -1)
+    made = model.complete(prefix, torch.Generator().manual_seed(2), 1.0)
+    torch.testing.assert_close(made[:, :3], prefix, rtol=1e-5, atol=1e-4)
+    assert len({tuple(row.flatten().tolist()) for row in made}) > 1
+    assert len(model.to_ink(made)) == 6
 
 
 def test_batch_size_may_change_between_calls(name):

@@ -1,0 +1,67 @@
+"""Published protocols of measurement, so that a number can stand beside another's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ink.errors import DataError
+from models.base import SketchModel
+from models.nn.stroke5 import DOWN, END, UP, from_parts, lengths, states
+from models.nn.stroke_decoder import StrokeDecoder
+
+B_STEPS = 250  # protocol B's N_max
+_B_FLOOR = 1e-6  # added to every density, as the public code does
+
+
+def load_b(path: Path, label: str) -> tuple[Tensor, float]:
+    """Return protocol B's drawings of a class as rows (N, 250, 5) in pixels, and their divisor.
+
+    Raises:
+        DataError: the file is not there or has no such class.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            points, offsets = file[f"{label}_points"], file[f"{label}_offsets"]
+            return stroke5(points, offsets, B_STEPS), float(file[f"{label}_scale"])
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: expected protocol B's {label}_points, _offsets and _scale ({error})") from error
+
+
+def stroke5(points: np.ndarray, offsets: np.ndarray, steps: int) -> Tensor:
+    """Return stroke-3 drawings, (P, 3) rows of dx, dy, pen lifted after it, as rows (N, steps, 5)."""
+    out = np.zeros((len(offsets) - 1, steps, 3), np.float32)
+    out[..., 2] = END
+    for row, (first, last) in enumerate(itertools.pairwise(offsets)):
+        part = points[first:last][:steps]
+        out[row, : len(part), :2] = part[:, :2]
+        out[row, : len(part), 2] = np.where(part[:, 2] > 0, UP, DOWN)
+    return from_parts(torch.from_numpy(out[..., :2]), torch.from_numpy(out[..., 2]).long())
+
+
+@torch.no_grad()
+def score_b(model: SketchModel, rows: Tensor, divisor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return L_s and L_p, (N,) each, of a decoder-only SketchRNN under protocol B; the score is their sum.
+
+    L_s sums ln(density + 1e-6) over the real rows, L_p over all 250, both over 250; teacher-forced.
+
+    Args:
+        model: in evaluation mode.
+        rows: (N, 250, 5) in pixels; divisor: of the offsets: the deviation of all offsets of the class.
+    """
+    decoder = getattr(model, "decoder", None)
+    if not isinstance(decoder, StrokeDecoder):
+        raise TypeError(f"{type(model).__name__} has no SketchRNN decoder: protocol B does not apply")
+    scaled = torch.cat([rows[..., :2] / divisor * decoder.offset_std, rows[..., 2:]], -1)
+    mixture = decoder.predictions(scaled, None, decoder.cell.zero_state(rows[:, 0]))
+    target = states(rows)
+    real = torch.arange(rows.shape[1]) < lengths(target).unsqueeze(1)
+    density = torch.logaddexp(mixture.log_density(rows[..., :2] / divisor), torch.tensor(math.log(_B_FLOOR)))
+    log_pen = mixture.pen.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    offsets, pen = -(density * real).sum(1) / B_STEPS, -log_pen.sum(1) / B_STEPS
+    return offsets.numpy(), pen.numpy()
