@@ -158,11 +158,15 @@ class SketchODEGenerative(SketchModel):
         """
         return self._decode(z, self._network(z, omega), points)
 
-    def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Decode `count` draws of the prior, (count, T, 3); with Bayesian dynamics by weights drawn once."""
+    def sample(self, count: int, generator: torch.Generator, temperature: float | None = None) -> Tensor:
+        """Decode `count` draws of the prior, its variance times `temperature`, (count, T, 3).
+
+        With Bayesian dynamics by weights drawn once.
+        """
         like = self.pen_offset
         shape = (count, self.config.hidden_size + self.config.context_size)
-        z = torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+        spread = (1.0 if temperature is None else temperature) ** 0.5
+        z = spread * torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
         network = self._network(z, None)
         return self._decode(z, self._drawn(network, generator) if self.config.bayesian else network, None)
 
