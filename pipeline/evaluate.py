@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ink import metrics
 from ink.table import Drawings, Ink
-from models.base import Autoencoder, Classifier, Sampler, SketchModel
+from models.base import Autoencoder, Classifier, MultiStroke, Sampler, SketchModel
 from pipeline.dataset import Dataset
 
 _BATCH = 256
@@ -88,6 +88,9 @@ def evaluate_autoencoder(model: SketchModel, judge: SketchModel, data: Dataset) 
         "n_test": len(test),
         **_speed(model, test.ink),
     }
+    if isinstance(model.representation, MultiStroke):
+        for name, drawings in (("dropped_strokes", test), ("dropped_strokes_train", data.train)):
+            summary[name] = model.representation.dropped(drawings.ink)
     per_drawing = {
         "key": test.column("key"),
         "label": test.column("label"),

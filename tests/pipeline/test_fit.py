@@ -26,6 +26,8 @@ EPOCHS = 3  # of 20 drawings, 4 steps each; the last epoch is cut short by `step
 TINY = {
     "sketchode": {"hidden_size": 6, "latent_size": 4, "points": 8},
     "rnn_seq2seq": {"hidden_size": 6, "latent_size": 4, "points": 8},
+    "sketchode_generative": {"hidden_size": 6, "context_size": 2, "points": 8, "bayesian": True},
+    "sketchode_strokes": {"hidden_size": 6, "latent_size": 4, "points_per_stroke": 8},
     "recognizer": {"size": 32, "channels": [4, 4, 4, 4]},
 }
 
