@@ -203,7 +203,8 @@ def _kill(process: subprocess.Popen[str], trial: Trial, wait: float, out: Path, 
             wrote = time.perf_counter()
         time.sleep(0.001)
     victim = trial.victim
-    workers = [int(name.split()[0]) for name in _session(process.pid) if "spawn_main" in name]
+    names = [name for name in _session(process.pid) if "resource_tracker" not in name]
+    workers = [pid for name in names if (pid := int(name.split()[0])) != process.pid]
     if process.poll() is not None:
         return False
     outcome.seconds = round(time.perf_counter() - started, 3)

@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -28,7 +29,8 @@ from ink.progress import track
 T = TypeVar("T")
 R = TypeVar("R")
 
-_WORTH_PROCESSES = 16 << 20  # bytes of input; starting a process costs some seconds
+_WORTH_PROCESSES = 16 << 20  # bytes of input; starting a process costs a second or two
+_WORTH_COPIES = 2 << 20  # a copy of this one some hundredths
 _PATIENCE = "20s"  # with a scheduler
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG
 
@@ -57,31 +59,45 @@ def run_tasks(
     """
     count = min(settings.count or os.cpu_count() or 1, len(tasks))
     if settings.cluster:
-        results = _on_cluster(function, tasks, settings.cluster)
-    elif count > 1 and input_bytes > _WORTH_PROCESSES:
-        results = _in_processes(function, tasks, count)
+        yield from track(_on_cluster(function, tasks, settings.cluster), title, total=len(tasks))
+    elif count > 1 and input_bytes > min(_WORTH_PROCESSES, _WORTH_COPIES if _can_fork() else _WORTH_PROCESSES):
+        with _processes(function, count) as workers:  # before the bar, whose thread would forbid to fork
+            yield from track(_ask_all(workers, tasks), title, total=len(tasks))
     else:
-        results = map(function, tasks)
-    yield from track(results, title, total=len(tasks))
+        yield from track(map(function, tasks), title, total=len(tasks))
 
 
-def _in_processes(function: Callable[[T], R], tasks: Sequence[T], count: int) -> Iterator[R]:
-    """Yield results of workers behind pipes: the named semaphores of a process pool would outlive a killed group."""
-    context = multiprocessing.get_context("spawn")  # a forked child inherits an OpenMP pool without its threads
-    free: SimpleQueue[Connection] = SimpleQueue()
+@contextmanager
+def _processes(function: Callable[[Any], Any], count: int) -> Iterator[list[Connection]]:
+    """Give workers behind pipes: the named semaphores of a process pool would outlive a killed group."""
+    context: Any = multiprocessing.get_context("fork" if _can_fork() else "spawn")
     workers = []
     for _ in range(count):
         here, there = context.Pipe()
         worker = context.Process(target=_work, args=(there, function), daemon=True)
         worker.start()
         there.close()
-        free.put(here)
         workers.append((worker, here))
+    try:
+        yield [connection for _, connection in workers]
+    finally:
+        for worker, connection in workers:
+            with suppress(OSError):  # it died
+                connection.send(())  # a forked worker holds pipes of its own and of others: closing ends nothing
+            connection.close()
+            worker.join()
 
-    def ask(task: T) -> R:
+
+def _ask_all(workers: Sequence[Connection], tasks: Sequence[T]) -> Iterator[Any]:
+    """Yield what the workers answer to each task, in the order of the tasks."""
+    free: SimpleQueue[Connection] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def ask(task: T) -> Any:
         connection = free.get()
         try:
-            connection.send(task)
+            connection.send((task,))
             error, result = connection.recv()
         except (EOFError, OSError) as broken:
             raise InkmillError(
@@ -94,24 +110,40 @@ def _in_processes(function: Callable[[T], R], tasks: Sequence[T], count: int) ->
             raise error
         return result
 
-    pool = ThreadPoolExecutor(count)
+    pool = ThreadPoolExecutor(len(workers))
     try:
-        yield from _in_order(lambda task: pool.submit(ask, task), tasks, 2 * count)
+        yield from _in_order(lambda task: pool.submit(ask, task), tasks, 2 * len(workers))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        for worker, connection in workers:
-            connection.close()
-            worker.join()
+
+
+def _can_fork() -> bool:
+    """Tell whether this process, a stage's own, can be copied: that spares each worker half a second of imports.
+
+    A copy has none of the threads, so there must be no other one that may hold a lock, and no OpenMP pool.
+    """
+    import numba
+
+    if sys.platform != "linux" or threading.active_count() > 1 or "torch" in sys.modules:
+        return False
+    try:
+        numba.threading_layer()
+    except ValueError:  # no parallel kernel has run
+        return True
+    return False
 
 
 def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
-    """Answer tasks with (error, result) until the pipe is closed."""
+    """Answer each (task,) with (error, result), until () comes or the pipe is closed."""
     _start_worker()
     while True:
         try:
-            task = connection.recv()
+            asked = connection.recv()
         except EOFError:
             return
+        if not asked:
+            return
+        (task,) = asked
         try:
             answer: tuple[Exception | None, Any] = (None, function(task))
         except Exception as error:
