@@ -122,8 +122,9 @@ class SketchODE(SketchModel):
         """
         batch = len(points)
         start = points.new_zeros(batch, self.config.hidden_size)
-        states = self._solve(start, self.cde.network(batch), self._slopes(points))[0]
-        summary = states[-1] if self.config.summary == "last" else states.max(0).values
+        last = self.config.summary == "last"
+        states = self._solve(start, self.cde.network(batch), self._slopes(points), last=last)[0]
+        summary = states[-1] if last else states.max(0).values
         return self.to_latent(summary)
 
     def decode(self, z: Tensor, points: int | None = None, omega: float | None = None) -> Tensor:
@@ -182,17 +183,21 @@ class SketchODE(SketchModel):
             s as (B, T, 2), and pen logits (B, T).
         """
         velocity = torch.cat([self.start_velocity.expand(len(z), -1), self.from_latent(z)], -1)
-        states, means = self._solve(velocity, self.ode.network(len(z), z, omega), None)
-        moves = means[..., :3] * (self.config.duration / self.config.solver_steps)
+        states, means = self._solve(velocity, self.ode.network(len(z), z, omega), None, keep=3)
+        moves = means * (self.config.duration / self.config.solver_steps)
         position = torch.cat([moves.new_zeros(1, len(z), 3), torch.cumsum(moves, 0)])  # (S + 1, B, 3)
-        knots = torch.cat([position, states[..., :3]])  # positions above velocities
+        knots = torch.cat([position, states])  # positions above velocities
         observed = torch.einsum("qs,sbc->bqc", hermite, knots)
         return observed[..., :2], observed[..., 2] + self.pen_offset
 
-    def _solve(self, start: Tensor, network: Network, path: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the states (S + 1, B, d) and the mean state of each step (S, B, d)."""
-        steps = self._times(self.config.solver_steps + 1, start)
-        return solve(start, network, steps, path, self.config.method, self.config.gradient)
+    def _solve(
+        self, start: Tensor, network: Network, path: Tensor | None, *, keep: int | None = None, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states (S + 1, B, keep) and the mean state of each step (S, B, keep); see `solve`."""
+        steps = torch.linspace(
+            0, self.config.duration, self.config.solver_steps + 1, dtype=torch.float64
+        )  # on the host
+        return solve(start, network, steps, path, self.config.method, self.config.gradient, keep=keep, last=last)
 
     def _dynamics(self, outputs: int, context: int) -> Dynamics:
         config = self.config

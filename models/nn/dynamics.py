@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.nn.activations import PERIODIC
-from models.nn.fused import rk4_network, stage_times
+from models.nn.fused import solve_network, stage_times
 from models.nn.network import Network
 from models.nn.ode import odeint
 
@@ -83,11 +83,19 @@ class Dynamics(nn.Module):
 
 
 def solve(
-    start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str, gradient: str
+    start: Tensor,
+    network: Network,
+    times: Tensor,
+    path: Tensor | None,
+    method: str,
+    gradient: str,
+    *,
+    keep: int | None = None,
+    last: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Solve a network's equation, one step per interval of `times`.
 
-    RK4 with the direct gradient takes the fused path, everything else the general engine.
+    The direct gradient takes the fused path, the adjoint the general engine.
 
     Args:
         start: (B, n) state at times[0].
@@ -96,21 +104,27 @@ def solve(
         path: (2 T - 1, B, C) derivative of a CDE's driving path at each time and each midpoint, in order.
         method: a key of `models.nn.ode.METHODS`.
         gradient: "direct" or "adjoint".
+        keep: how many of the state's components are wanted, from the first; all if None. Fewer is faster.
+        last: only the last state is wanted.
 
     Returns:
-        (T, B, n) states, and (T - 1, B, n) the method's mean of the state in each interval: times the step
-        it is the increment of the integral of y, which is what a second-order system needs.
+        (T, B, keep) states, or the last as (1, B, keep), and (T - 1, B, keep) the method's mean of the state in each
+        interval (none with `last`): times the step it is the increment of the integral of y, which is what a
+        second-order system needs.
     """
-    if gradient == "direct" and method == "rk4":
-        return rk4_network(start, network, times, path)
-    return _solve_general(start, network, times, path, method, gradient)
+    if gradient == "direct":
+        return solve_network(start, network, times, path, method, keep, last)
+    states, means = _solve_general(start, network, times, path, method, gradient)
+    if last:
+        return states[-1:, :, :keep], means[:0, :, :keep]
+    return states[..., :keep], means[..., :keep]
 
 
 def _solve_general(
     start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str, gradient: str
 ) -> tuple[Tensor, Tensor]:
     """Solve by `models.nn.ode`; the integral of the state rides along as extra state."""
-    size = start.shape[-1]
+    size, times = start.shape[-1], times.to(start)
     halves = stage_times(times)
 
     def field(t: Tensor, state: Tensor) -> Tensor:

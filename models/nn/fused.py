@@ -1,153 +1,53 @@
-"""RK4 through a small network as one autograd node: the fast path of SketchODE.
+"""Explicit Runge-Kutta through a network as one autograd node: the fast path of SketchODE's models.
 
-Forward keeps the pre-activations of every evaluation. Backward walks the steps once, writes the deltas
-of each layer into buffers, and gets every weight gradient from one large matrix product at the end,
-instead of accumulating it 4 (T - 1) times. The values are those of `models.nn.ode.odeint` with "rk4",
-the gradient is its direct gradient (tests hold both to 1e-10 in float64).
+The state y enters the network by its first layer alone, so the solve is done in that layer's input
+w = W1 y + c + w_t t, of H numbers instead of n. With s = act(W_K ... act(W_2 act(w) + b_2) ... + b_K),
+the last hidden layer's values,
 
-Legend: B batch, T times, E = 4 (T - 1) evaluations, n state, H hidden, C channels of the path.
+    dw/dt = M s + r,                 M = W1 W, r = W1 b + w_t             (ODE)
+    dw/dt = sum_c X'_c (M_c s + m_c) + w_t,  M_c = W1 W_c, m_c = W1 b_c   (CDE)
+
+which is one product less an evaluation, and exact: a Runge-Kutta method commutes with affine maps.
+The state comes back as the same method's sum over s, y_{i+1} = y_i + h sum_j b_j (W s_j + b), in one
+product after the loop, and of the components that are wanted only.
+
+Forward keeps values and slopes of the activations of every evaluation. Backward walks the steps once,
+writes the deltas of each layer into buffers, and gets every weight gradient from one large product at
+the end. The two sweeps are the seam for a kernel: on the CPU they are compiled (`models.nn.kernel`),
+elsewhere they are the loops of `models.nn.sweeps`, which a CUDA graph can capture. Values and direct
+gradient are those of `models.nn.ode.odeint` with the same method (tests hold both to 1e-10 in float64).
+
+Legend: B drawings, S steps, J stages of the method, E = S J evaluations, n state, H hidden, K hidden
+layers, C channels of the path.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from models.nn.activations import ACTIVATIONS
+from models.nn import compiled, sweeps
 from models.nn.network import Network
+from models.nn.ode import METHODS, Tableau
 
-_STATE_STEP = (0.0, 0.5, 0.5, 1.0)  # RK4: stage i starts from y + this * h * k_{i-1}
-_WEIGHTS = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
-_NODE = (0, 1, 1, 2)  # stage i is evaluated at this many half steps
+_ROWS_AT_ONCE = 4096  # evaluations times drawings: as many steps are walked back before their weight gradients
 
 
-def rk4_network(y0: Tensor, network: Network, times: Tensor, path: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Solve a network's equation by classic RK4, one step per interval of `times`.
+@dataclass(frozen=True)
+class Grid:
+    """The steps of a solve, on the host.
 
     Args:
-        y0: (B, n) state at times[0].
-        network: the right-hand side.
-        times: (T,) equally or unequally spaced.
-        path: (2 T - 1, B, C) derivative of the driving path at each time and each midpoint, in order;
-            it gets no gradient.
-
-    Returns:
-        (T, B, n) states, and (T - 1, B, n) the RK4 mean of the stage states in each interval: times the
-        step it is the increment of the integral of y, which is what a second-order system needs.
-
-    Raises:
-        ValueError: `path` wants a gradient, or its length does not fit `times`.
+        steps: S lengths.
+        tableau: the method.
     """
-    if path is not None and (path.requires_grad or len(path) != 2 * len(times) - 1):
-        raise ValueError(f"path must be data of length {2 * len(times) - 1}, got length {len(path)}")
-    tensors = (*network.weights, *network.biases)
-    return _FusedRK4.apply(times, path, network.activation, y0, network.constant, network.time, *tensors)
 
-
-class _FusedRK4(torch.autograd.Function):
-    """Small tensors: what counts is the number of calls, so sums over stages are one call each."""
-
-    @staticmethod
-    def forward(ctx, times, path, activation, y0, constant, time, *tensors):
-        act = ACTIVATIONS[activation].function
-        layers = len(tensors) // 2  # hidden
-        weights, biases = list(tensors[: layers + 1]), list(tensors[layers + 1 :])
-        (batch, size), hidden = y0.shape, weights[0].shape[0]
-        steps = (times[1:] - times[:-1]).tolist()
-        evaluations = 4 * len(steps)
-        inputs = y0.new_empty(evaluations + 1, batch, size)  # of every evaluation; the last is the final state
-        before, after = ([y0.new_empty(evaluations, batch, hidden) for _ in range(layers)] for _ in range(2))
-        slope = y0.new_empty(batch, size)
-        channels = 1 if path is None else path.shape[-1]
-        out = slope if path is None else y0.new_empty(batch, channels, size)
-        weights[-1], biases[-1] = _channels_first(weights[-1], channels), _channels_first(biases[-1], channels)
-        transposed = [weight.t().contiguous() for weight in weights]
-        evaluated_at = stage_times(times)
-        offsets = constant + evaluated_at[:, None, None] * time  # (2 T - 1, B, H)
-        inputs[0] = y0
-        for i, h in enumerate(steps):
-            y = inputs[4 * i]
-            for stage in range(4):
-                e, node = 4 * i + stage, 2 * i + _NODE[stage]
-                if stage:
-                    torch.add(y, slope, alpha=_STATE_STEP[stage] * h, out=inputs[e])
-                value, bias = inputs[e], offsets[node]
-                for k in range(layers):
-                    torch.addmm(bias, value, transposed[k], out=before[k][e])
-                    value, bias = act(before[k][e], out=after[k][e]), biases[k]
-                torch.addmm(bias, value, transposed[-1], out=out.view(batch, -1))
-                if path is not None:
-                    out.mul_(path[node].unsqueeze(-1))
-                    torch.sum(out, 1, out=slope)
-            # y + h (k1 + 2 k2 + 2 k3 + k4) / 6, with k1 to k3 read back from the inputs that they made
-            ahead = inputs[4 * i + 4]
-            torch.add(inputs[4 * i + 1], inputs[4 * i + 2], alpha=2, out=ahead)
-            ahead.add_(inputs[4 * i + 3]).sub_(y).mul_(1 / 3).add_(slope, alpha=h / 6)
-        ctx.activation, ctx.steps, ctx.channels = activation, steps, channels
-        ctx.save_for_backward(inputs, evaluated_at, path, *before, *after, *weights)
-        means = torch.einsum("isbn,s->ibn", inputs[:-1].unflatten(0, (-1, 4)), y0.new_tensor(_WEIGHTS))
-        return inputs[::4].clone(), means
-
-    @staticmethod
-    def backward(ctx, grad_states, grad_means):
-        inputs, evaluated_at, path, *saved = ctx.saved_tensors
-        layers = len(saved) // 3
-        before, after, weights = saved[:layers], saved[layers : 2 * layers], saved[2 * layers :]
-        derivative = ACTIVATIONS[ctx.activation].derivative
-        deltas = [derivative(u) for u in before]  # become the layers' deltas, evaluation by evaluation
-        evaluations, batch, hidden_size = deltas[0].shape
-        size, channels = inputs.shape[-1], ctx.channels
-        delta_out = inputs.new_empty(evaluations, batch, channels, size)
-        flat_out = delta_out.view(evaluations, batch, -1)
-        hidden = inputs.new_empty(batch, hidden_size)
-        grad_slope = inputs.new_empty(batch, size)
-        grad_inputs = inputs.new_empty(5, batch, size)  # of the four stages, and what reaches the state directly
-        of_means = grad_means.unsqueeze(1) * inputs.new_tensor(_WEIGHTS)[:, None, None]  # (T - 1, 4, B, n)
-        grad_y = grad_states[-1].clone()
-        for i in range(len(ctx.steps) - 1, -1, -1):
-            h = ctx.steps[i]
-            single = grad_y * (h / 6)
-            double = single * 2
-            torch.add(grad_y, grad_states[i], out=grad_inputs[4])
-            for stage in (3, 2, 1, 0):
-                e, node = 4 * i + stage, 2 * i + _NODE[stage]
-                outer = single if stage in (0, 3) else double
-                target = delta_out[e, :, 0] if path is None else grad_slope
-                if stage < 3:
-                    torch.add(outer, grad_inputs[stage + 1], alpha=_STATE_STEP[stage + 1] * h, out=target)
-                else:
-                    target.copy_(outer)
-                if path is not None:
-                    torch.mul(grad_slope.unsqueeze(1), path[node].unsqueeze(-1), out=delta_out[e])
-                value = flat_out[e]
-                for k in range(layers - 1, -1, -1):
-                    torch.mm(value, weights[k + 1], out=hidden)
-                    value = deltas[k][e].mul_(hidden)
-                torch.addmm(of_means[i, stage], value, weights[0], out=grad_inputs[stage])
-            torch.sum(grad_inputs, 0, out=grad_y)
-        nodes = (
-            torch.tensor(_NODE, device=inputs.device) + 2 * torch.arange(len(ctx.steps), device=inputs.device)[:, None]
-        )
-        flat = [delta.flatten(0, 1) for delta in (*deltas, flat_out)]
-        values = [value.flatten(0, 1) for value in (inputs[:-1], *after)]
-        of_weights = [delta.t() @ value for delta, value in zip(flat, values, strict=True)]
-        of_biases = [delta.sum(0) for delta in flat[1:]]
-        of_weights[-1], of_biases[-1] = (
-            _channels_last(of_weights[-1], channels),
-            _channels_last(of_biases[-1], channels),
-        )
-        of_time = evaluated_at[nodes.flatten()] @ deltas[0].sum(1)
-        return (None, None, None, grad_y, deltas[0].sum(0), of_time, *of_weights, *of_biases)
-
-
-def _channels_first(weight: Tensor, channels: int) -> Tensor:
-    """(n * C, ...) with the channel running fastest -> (C * n, ...) with the channel running slowest."""
-    return weight.unflatten(0, (-1, channels)).transpose(0, 1).flatten(0, 1)
-
-
-def _channels_last(weight: Tensor, channels: int) -> Tensor:
-    """Undo `_channels_first`."""
-    return weight.unflatten(0, (channels, -1)).transpose(0, 1).flatten(0, 1)
+    steps: tuple[float, ...]
+    tableau: Tableau
 
 
 def stage_times(times: Tensor) -> Tensor:
@@ -156,3 +56,160 @@ def stage_times(times: Tensor) -> Tensor:
     both[::2] = times
     both[1::2] = (times[1:] + times[:-1]) / 2
     return both
+
+
+def solve_network(
+    start: Tensor,
+    network: Network,
+    times: Tensor,
+    path: Tensor | None = None,
+    method: str = "rk4",
+    keep: int | None = None,
+    last: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Solve a network's equation by an explicit method, one step per interval of `times`.
+
+    Args:
+        start: (B, n) state at times[0].
+        network: the right-hand side.
+        times: (T,) equally or unequally spaced.
+        path: (2 T - 1, B, C) derivative of a CDE's driving path at each time and each midpoint, in order; it gets
+            no gradient.
+        method: a key of `models.nn.ode.METHODS`.
+        keep: how many of the state's components are wanted, from the first; all if None.
+        last: only the last state is wanted.
+
+    Returns:
+        (T, B, keep) states, or (1, B, keep), and (T - 1, B, keep) the method's mean of the stage states in each
+        interval, or (0, B, keep).
+
+    Raises:
+        ValueError: `path` wants a gradient, or its length does not fit `times`.
+    """
+    if path is not None and (path.requires_grad or len(path) != 2 * len(times) - 1):
+        raise ValueError(f"path must be data of length {2 * len(times) - 1}, got length {len(path)}")
+    host = times.detach().cpu().double()
+    grid = Grid(tuple((host[1:] - host[:-1]).tolist()), METHODS[method])
+    driven = None if path is None else _at_stages(path, grid.tableau)
+    values = _last_values(start, network, float(host[0]), grid, driven)
+    return _read(start, network, grid, driven, values, keep or start.shape[-1], last)
+
+
+def _at_stages(path: Tensor, tableau: Tableau) -> Tensor:
+    """(2 T - 1, B, C) at times and midpoints -> (E, B, C) at the stages, by the parabola through each interval."""
+    parts = []
+    for s in tableau.nodes:
+        if s in (0.0, 0.5, 1.0):
+            first = round(2 * s)
+            parts.append(path[first : len(path) - 2 + first : 2])
+        else:
+            weights = (1 - s) * (1 - 2 * s), 4 * s * (1 - s), s * (2 * s - 1)
+            parts.append(weights[0] * path[:-2:2] + weights[1] * path[1::2] + weights[2] * path[2::2])
+    return torch.stack(parts, 1).flatten(0, 1)
+
+
+def _last_values(start: Tensor, network: Network, time: float, grid: Grid, path: Tensor | None) -> Tensor:
+    """Return s, (E, B, H padded to the kernel's multiple); padded units carry nothing."""
+    size, first, out = start.shape[-1], network.weights[0], network.weights[-1]
+    hidden = first.shape[0]
+    channels = 1 if path is None else path.shape[-1]
+    more, rows = -hidden % compiled.UNIT_MULTIPLE, -len(start) % compiled.ROW_MULTIPLE
+    begin = start @ first.t() + network.constant + network.time * time  # (B, H)
+    lift = first @ network.biases[-1].view(size, channels)  # (H, C)
+    last = torch.einsum("hn,nck->chk", first, out.view(size, channels, hidden))  # (C, out, in)
+    rate = network.time if path is not None else network.time + lift[:, 0]
+    inner = [pad(weight, (0, more, 0, more)) for weight in network.weights[1:-1]]
+    biases = [pad(bias, (0, more)) for bias in network.biases[:-1]]
+    last = pad(last, (0, more, 0, more))
+    values = _Solve.apply(
+        grid,
+        network.activation,
+        torch.is_grad_enabled(),
+        None if path is None else pad(path, (0, 0, 0, rows)),
+        pad(begin, (0, more, 0, rows)),
+        pad(rate, (0, more)),
+        None if path is None else pad(lift.t(), (0, more)),
+        last,
+        *inner,
+        *biases,
+    )
+    return values[:, : len(start)] if rows else values
+
+
+def _read(
+    start: Tensor, network: Network, grid: Grid, path: Tensor | None, values: Tensor, keep: int, last: bool
+) -> tuple[Tensor, Tensor]:
+    """Return states and means from the last layer's values: sums over stages and steps, then one product."""
+    channels = 1 if path is None else path.shape[-1]
+    steps, b, of_stages = _constants(grid, values.dtype, values.device)
+    weight = network.weights[-1][: keep * channels]  # (keep * C, H), the channel running fastest
+    weight = pad(weight, (0, values.shape[-1] - weight.shape[-1]))
+    bias = network.biases[-1][: keep * channels]
+    y0 = start[..., :keep]
+    if last:
+        in_step = (steps[:, None] * b).flatten()  # (E,)
+        if path is None:
+            total = torch.einsum("e,ebh->bh", in_step, values)
+            ahead = total @ weight.t() + in_step.sum() * bias
+        else:
+            driven = (in_step[:, None, None] * path).permute(1, 2, 0)  # (B, C, E)
+            total = torch.bmm(driven, values.transpose(0, 1))  # (B, C, H)
+            ahead = total.flatten(1) @ weight.reshape(keep, -1).t() + driven.sum(-1) @ bias.view(keep, channels).t()
+        return (y0 + ahead).unsqueeze(0), y0.new_empty(0, *y0.shape)
+    slopes = (values.flatten(0, 1) @ weight.t() + bias).unflatten(0, values.shape[:2])  # (E, B, keep * C)
+    if path is not None:
+        slopes = torch.einsum("ebnc,ebc->ebn", slopes.unflatten(-1, (keep, channels)), path)
+    slopes = slopes.unflatten(0, (len(grid.steps), -1))  # (S, J, B, keep)
+    moves = torch.einsum("i,j,ijbn->ibn", steps, b, slopes)
+    states = torch.cat([y0.unsqueeze(0), y0 + torch.cumsum(moves, 0)])
+    return states, states[:-1] + torch.einsum("i,j,ijbn->ibn", steps, of_stages, slopes)
+
+
+@lru_cache(maxsize=64)
+def _constants(grid: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return, made once since a CUDA graph cannot: (S,) steps, (J,) weights, and (J,) what each stage's slope,
+    times the step, adds to the weighted mean of the stage states."""
+    means = [0.0] * len(grid.tableau.weights)
+    for weight, row in zip(grid.tableau.weights, grid.tableau.matrix, strict=True):
+        for j, value in enumerate(row):
+            means[j] += weight * value
+    steps, b, of_stages = (
+        torch.tensor(numbers, dtype=dtype, device=device) for numbers in (grid.steps, grid.tableau.weights, means)
+    )
+    return steps, b, of_stages
+
+
+class _Solve(torch.autograd.Function):
+    """(E, B, H) values of the last hidden layer, from the projected equation's weights."""
+
+    @staticmethod
+    def forward(ctx, grid, activation, kept, path, start, rate, lift, last, *tensors):
+        inner, biases = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
+        ctx.grid, ctx.runner = grid, compiled if start.device.type == "cpu" else sweeps
+        values, slopes = ctx.runner.forward(grid, activation, kept, path, start, rate, lift, last, inner, biases)
+        ctx.save_for_backward(values, slopes, path, last, *inner)
+        return values[-1]
+
+    @staticmethod
+    def backward(ctx, of_values):
+        values, slopes, path, last, *inner = ctx.saved_tensors
+        stages, ahead = len(ctx.grid.tableau.weights), torch.zeros_like(of_values[0])
+        of_rate, of_lift = torch.zeros_like(ahead), None if path is None else last.new_zeros(len(last) * last.shape[1])
+        of_last = last.new_zeros(last.shape[0] * last.shape[1], last.shape[2])
+        of_inner, of_biases = [torch.zeros_like(weight) for weight in inner], [last.new_zeros(len(w)) for w in inner]
+        some = max(1, _ROWS_AT_ONCE // (stages * len(ahead)))
+        for first in reversed(range(0, len(ctx.grid.steps), some)):
+            part = slice(first * stages, (first + some) * stages)
+            grid = Grid(ctx.grid.steps[first : first + some], ctx.grid.tableau)
+            driven = None if path is None else path[part]
+            made = ctx.runner.backward(grid, of_values[part], ahead, slopes[part], driven, last, inner)
+            deltas, wide, of_slopes, ahead = made
+            of_rate += of_slopes
+            of_last.addmm_(wide.flatten(0, 1).t(), values[-1, part].flatten(0, 1))
+            if of_lift is not None:
+                of_lift += wide.sum((0, 1))
+            for k, delta in enumerate(deltas[1:]):
+                of_inner[k].addmm_(delta.flatten(0, 1).t(), values[k, part].flatten(0, 1))
+                of_biases[k] += delta.sum((0, 1))
+        of_lift = None if of_lift is None else of_lift.view(last.shape[:2])
+        return (None, None, None, None, ahead, of_rate.sum(0), of_lift, of_last.view_as(last), *of_inner, *of_biases)

@@ -12,7 +12,7 @@ import torchdiffeq
 from torch import nn
 
 from models.nn.activations import ACTIVATIONS
-from models.nn.fused import rk4_network, stage_times
+from models.nn.fused import solve_network, stage_times
 from models.nn.network import Network
 from models.nn.ode import METHODS, odeint
 from models.nn.spline import NaturalCubicSpline, derivative_matrix, hermite_matrix
@@ -166,7 +166,7 @@ def test_fused_solver_equals_odeint_in_values_and_gradients(activation, layers, 
         torch.cat([y0, torch.zeros_like(y0)], -1),
         times,
     )
-    states, means = rk4_network(y0, net, times, path)
+    states, means = solve_network(y0, net, times, path)
     steps = (times[1:] - times[:-1])[:, None, None]
     expected = joined[..., :size], (joined[1:] - joined[:-1])[..., size:] / steps
     weights = [torch.randn(part.shape, generator=generator(11), dtype=DOUBLE) for part in expected]
@@ -188,9 +188,9 @@ def test_activation_derivative_is_autograds(activation):
 def test_fused_solver_refuses_a_path_that_it_would_get_wrong():
     times, net, y0 = unequal_times(5), network("sin", 4, 2, 3), torch.zeros(3, 4, dtype=DOUBLE)
     with pytest.raises(ValueError, match="length 9, got length 8"):
-        rk4_network(y0, net, times, torch.zeros(8, 3, 2, dtype=DOUBLE))
+        solve_network(y0, net, times, torch.zeros(8, 3, 2, dtype=DOUBLE))
     with pytest.raises(ValueError, match="path must be data"):
-        rk4_network(y0, net, times, torch.zeros(9, 3, 2, dtype=DOUBLE, requires_grad=True))
+        solve_network(y0, net, times, torch.zeros(9, 3, 2, dtype=DOUBLE, requires_grad=True))
 
 
 def test_cde_with_constant_matrix_on_a_straight_line_is_exact():
@@ -203,7 +203,7 @@ def test_cde_with_constant_matrix_on_a_straight_line_is_exact():
     exact = times[:, None] * (matrix @ velocity)
     path = spline.derivative(stage_times(times)).transpose(0, 1).contiguous()
     y0 = torch.zeros(1, 3, dtype=DOUBLE)
-    torch.testing.assert_close(rk4_network(y0, net, times, path)[0][:, 0], exact, rtol=0, atol=1e-13)
+    torch.testing.assert_close(solve_network(y0, net, times, path)[0][:, 0], exact, rtol=0, atol=1e-13)
     torch.testing.assert_close(odeint(field_of(net, spline), y0, times)[:, 0], exact, rtol=0, atol=1e-13)
 
 

@@ -1,0 +1,100 @@
+"""The solver's two sweeps by `models.nn.kernel`, on torch's CPU tensors. Same arguments as `models.nn.sweeps`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.nn import kernel
+from models.nn.kernel import ROW_MULTIPLE, UNIT_MULTIPLE
+
+if TYPE_CHECKING:
+    from models.nn.fused import Grid
+
+__all__ = ["ROW_MULTIPLE", "UNIT_MULTIPLE", "backward", "forward"]
+
+
+def forward(
+    grid: Grid,
+    activation: str,
+    kept: bool,
+    path: Tensor | None,
+    start: Tensor,
+    rate: Tensor,
+    lift: Tensor | None,
+    last: Tensor,
+    inner: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return values and slopes of the activations, see `models.nn.sweeps.forward`."""
+    layers, none = len(inner) + 1, start.new_empty(0)
+    steps, matrix, weights = _numbers(grid, start)
+    evaluations = len(steps) * len(weights)
+    values = start.new_empty(layers * evaluations if kept else layers - 1 + evaluations, *start.shape)
+    slopes = start.new_empty(layers * evaluations if kept else layers, *start.shape)
+    _run(
+        kernel.forward,
+        start,
+        steps,
+        matrix,
+        weights,
+        kernel.CODES[activation],
+        (evaluations, *start.shape, 0 if path is None else path.shape[-1], layers),
+        *map(_flat, (start, rate, none if lift is None else lift, none if path is None else path)),
+        _flat(torch.stack([weight.t() for weight in inner]) if inner else none),
+        _flat(torch.stack(list(biases)) if biases else none),
+        *map(_flat, (last.transpose(1, 2), values, slopes, torch.empty_like(start))),
+        kept,
+    )
+    if not kept:
+        return values[None, layers - 1 :], slopes[:0]
+    return values.unflatten(0, (layers, -1)), slopes.unflatten(0, (-1, layers))
+
+
+def backward(
+    grid: Grid,
+    of_values: Tensor,
+    of_final: Tensor,
+    slopes: Tensor,
+    path: Tensor | None,
+    last: Tensor,
+    inner: Sequence[Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of the layers' inputs and what else `models.nn.sweeps.backward` names."""
+    evaluations, batch, hidden = of_values.shape
+    layers, none = len(inner) + 1, of_values.new_empty(0)
+    deltas = of_values.new_empty(layers, evaluations, batch, hidden)
+    wide = of_values.new_empty(evaluations, batch, len(last) * hidden)
+    of_rate, of_start = of_values.new_empty(2, batch, hidden).unbind()
+    _run(
+        kernel.backward,
+        of_start,
+        *_numbers(grid, of_values),
+        (*of_values.shape, 0 if path is None else path.shape[-1], layers),
+        *map(_flat, (of_values, of_final, slopes, none if path is None else path)),
+        _flat(torch.stack(list(inner)) if inner else none),
+        *map(_flat, (last, deltas, wide, of_rate, of_start)),
+    )
+    return deltas, wide, of_rate, of_start
+
+
+def _run(sweep, start: Tensor, *arguments) -> None:
+    kernel.in_threads(sweep, len(start), torch.get_num_threads(), *arguments)
+
+
+def _numbers(grid: Grid, like: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return steps (S,), the tableau's matrix (J, J) and weights (J,)."""
+    stages = len(grid.tableau.weights)
+    matrix = np.zeros((stages, stages))
+    for i, row in enumerate(grid.tableau.matrix):
+        matrix[i, : len(row)] = row
+    kind = np.float32 if like.dtype == torch.float32 else np.float64
+    return np.array(grid.steps, kind), matrix.astype(kind), np.array(grid.tableau.weights, kind)
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().view(-1).numpy()

@@ -1,0 +1,128 @@
+"""The solver's two sweeps in torch: what a CUDA graph captures, and what the compiled sweeps are tested against.
+
+Small tensors: what counts is the number of calls. The host decides nothing by a tensor's value.
+Legend and equations: `models.nn.fused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.nn.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from models.nn.fused import Grid
+
+
+def forward(
+    grid: Grid,
+    activation: str,
+    kept: bool,
+    path: Tensor | None,
+    start: Tensor,
+    rate: Tensor,
+    lift: Tensor | None,
+    last: Tensor,
+    inner: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Solve the projected equation.
+
+    Args:
+        grid: steps and method.
+        activation: a key of `ACTIVATIONS`.
+        kept: keep what `backward` needs; otherwise only the last layer's values are made.
+        path: (E, B, C) of a CDE.
+        start: (B, H) w at the first time.
+        rate: (H,) r, or w_t of a CDE.
+        lift: (C, H) m_c of a CDE.
+        last: (C, H, H) M_c (out, in); C = 1 of an ODE.
+        inner: W_2 to W_K, (H, H) each (out, in); biases: theirs.
+
+    Returns:
+        Values f of the activations, (K, E, B, H), and slopes f', (E, K, B, H); the last layer's values and nothing
+        unless `kept`.
+    """
+    of = ACTIVATIONS[activation]
+    stages, tableau = len(grid.tableau.weights), grid.tableau
+    evaluations, layers = stages * len(grid.steps), len(inner) + 1
+    inputs, values = (start.new_empty(layers, evaluations, *start.shape) for _ in range(2))
+    slopes = start.new_empty(stages, *start.shape)
+    weights = [weight.t().contiguous() for weight in inner]
+    across = last.transpose(1, 2).flatten(0, 1).contiguous()  # (C * H, H) in, out
+    added = rate.expand(evaluations, 1, -1) if path is None or lift is None else path @ lift + rate
+    w = start
+    for i, h in enumerate(grid.steps):
+        for j in range(stages):
+            e = i * stages + j
+            inputs[0, e] = _combine(w, slopes, tableau.matrix[j], h)
+            for k in range(layers):
+                of.function(inputs[k, e], out=values[k, e])
+                if k + 1 < layers:
+                    torch.addmm(biases[k], values[k, e], weights[k], out=inputs[k + 1, e])
+            wide = values[-1, e]
+            if path is not None:
+                wide = (path[e].unsqueeze(-1) * wide.unsqueeze(1)).flatten(1)  # (B, C * H)
+            torch.addmm(added[e], wide, across, out=slopes[j])
+        w = _combine(w, slopes, tableau.weights, h)
+    if not kept:
+        return values[-1:], values[:0]
+    return values, of.derivative(inputs).transpose(0, 1).contiguous()
+
+
+def backward(
+    grid: Grid,
+    of_values: Tensor,
+    of_final: Tensor,
+    slopes: Tensor,
+    path: Tensor | None,
+    last: Tensor,
+    inner: Sequence[Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Walk the steps back: the exact gradient of `forward`.
+
+    Args:
+        grid, path, last, inner: as in `forward`.
+        of_values: (E, B, H) gradient of the last layer's values; of_final: (B, H) of w after the last step.
+        slopes: what `forward` gave, of these evaluations.
+
+    Returns:
+        Gradients of the layers' inputs, (K, E, B, H); of the slopes dw/dt times the path, (E, B, C * H);
+        of the slopes, summed over the evaluations, (B, H); of the start, (B, H).
+    """
+    tableau, stages = grid.tableau, len(grid.tableau.weights)
+    evaluations, batch, hidden = of_values.shape
+    layers = slopes.shape[1]
+    deltas = of_values.new_empty(layers, evaluations, batch, hidden)
+    of_slopes = of_values.new_empty(evaluations, batch, hidden)
+    wide = of_slopes if path is None else of_values.new_empty(evaluations, batch, len(last) * hidden)
+    across = last.flatten(0, 1).contiguous()  # (C * H, H) out, in
+    ahead = of_final
+    for i in range(len(grid.steps) - 1, -1, -1):
+        h = grid.steps[i]
+        reached = deltas[0, i * stages : (i + 1) * stages]  # of the stages' inputs
+        for j in range(stages - 1, -1, -1):
+            e = i * stages + j
+            later = [tableau.matrix[k][j] if k > j else 0.0 for k in range(stages)]
+            of_slopes[e] = _combine(tableau.weights[j] * h * ahead, reached, later, h)
+            if path is not None:
+                torch.mul(of_slopes[e].unsqueeze(1), path[e].unsqueeze(-1), out=wide[e].view(batch, -1, hidden))
+            torch.addmm(of_values[e], wide[e], across, out=deltas[-1, e])
+            deltas[-1, e].mul_(slopes[e, -1])
+            for k in range(layers - 1, 0, -1):
+                torch.mm(deltas[k, e], inner[k - 1], out=deltas[k - 1, e])
+                deltas[k - 1, e].mul_(slopes[e, k - 1])
+        ahead = ahead + reached.sum(0)
+    return deltas, wide, of_slopes.sum(0), ahead
+
+
+def _combine(first: Tensor, others: Tensor, factors: Sequence[float], h: float) -> Tensor:
+    """Return first + h * (sum of factors * others)."""
+    for other, factor in zip(others, factors, strict=False):
+        if factor:
+            first = torch.add(first, other, alpha=factor * h)
+    return first
