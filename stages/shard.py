@@ -30,6 +30,9 @@ from ink.table import SPLITS, Drawings, DrawingsWriter
 from stages.buckets import Batches, Dealing, Survey, boundaries, fill_bucket, read_batches, shard_of, survey
 from stages.workers import WorkerParams, run_tasks
 
+_POINT_BYTES = 12  # x, y, t
+_DRAWING_BYTES = 100  # its facts, and the starts of some strokes
+
 
 class ShardParams(Params):
     """Section `shard`."""
@@ -64,7 +67,7 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams, worker
     with working_folder(out_dir) as folder:
         surveys = list(run_tasks(survey, parts, f"survey {dataset}", workers, size))
         check_splits(surveys)
-        bounds = boundaries(surveys, shards_of(before, size, settings.megabytes_per_shard))
+        bounds = boundaries(surveys, shards_of(before, settings.megabytes_per_shard))
         dealings = [
             Dealing(part, found.hashes, shard_of(found, bounds), folder / f"{part.stem}.arrow")
             for part, found in zip(parts, surveys, strict=True)
@@ -98,18 +101,20 @@ def run(in_dir: Path, out_dir: Path, dataset: str, settings: ShardParams, worker
     )
 
 
-def shards_of(manifest: dict[str, Any], size: int, megabytes: float) -> list[int]:
-    """Return how many shards each split gets, so that a shard takes no more than so many MiB on disk, but for chance.
+def shards_of(manifest: dict[str, Any], megabytes: float) -> list[int]:
+    """Return how many shards each split gets, so that one takes no more than so many MiB of memory, but for chance.
+
+    Counted from drawings and points, not from the parts' files: how the parts were cut must not reach the shards.
 
     Args:
-        manifest: of the parts; size: their bytes. Parts and shards are packed alike, so that a point takes as much
-            room in either.
-        megabytes: of one shard.
+        manifest: of the parts.
+        megabytes: of one shard, unpacked.
     """
-    splits = [manifest["splits"].get(split, {"drawings": 0, "points": 0}) for split in SPLITS]
-    per_point = size / max(1, sum(split["points"] for split in splits))
-    wanted = [math.ceil(split["points"] * per_point / (megabytes * 2**20)) for split in splits]
-    return [max(1, min(count, split["drawings"])) for count, split in zip(wanted, splits, strict=True)]
+    result = []
+    for split in (manifest["splits"].get(name, {"drawings": 0, "points": 0}) for name in SPLITS):
+        size = _POINT_BYTES * split["points"] + _DRAWING_BYTES * split["drawings"]
+        result.append(max(1, min(math.ceil(size / (megabytes * 2**20)), split["drawings"])))
+    return result
 
 
 def write_shard(task: Task) -> tuple[dict[str, Any], Tally]:
