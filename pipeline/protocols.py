@@ -45,23 +45,28 @@ def stroke5(points: np.ndarray, offsets: np.ndarray, steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def score_b(model: SketchModel, rows: Tensor, divisor: float) -> tuple[np.ndarray, np.ndarray]:
+def score_b(model: SketchModel, rows: Tensor, divisor: float, own_scale: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return L_s and L_p, (N,) each, of a decoder-only SketchRNN under protocol B; the score is their sum.
 
-    L_s sums ln(density + 1e-6) over the real rows, L_p over all 250, both over 250; teacher-forced.
+    L_s sums ln(density + 1e-6) of offset / divisor over the real rows, L_p over all 250, both over 250; teacher-forced.
 
     Args:
         model: in evaluation mode.
         rows: (N, 250, 5) in pixels; divisor: of the offsets: the deviation of all offsets of the class.
+        own_scale: the model divides pixels by its own scalar, as it was trained to, and its density is carried over to
+            the protocol's unit; False: it is fed the protocol's numbers (a model that was trained in other pixels).
     """
     decoder = getattr(model, "decoder", None)
     if not isinstance(decoder, StrokeDecoder):
         raise TypeError(f"{type(model).__name__} has no SketchRNN decoder: protocol B does not apply")
-    scaled = torch.cat([rows[..., :2] / divisor * decoder.offset_std, rows[..., 2:]], -1)
+    factor = 1.0 if own_scale else float(decoder.offset_std) / divisor
+    scaled = torch.cat([rows[..., :2] * factor, rows[..., 2:]], -1)
     mixture = decoder.predictions(scaled, None, decoder.cell.zero_state(rows[:, 0]))
     target = states(rows)
     real = torch.arange(rows.shape[1]) < lengths(target).unsqueeze(1)
-    density = torch.logaddexp(mixture.log_density(rows[..., :2] / divisor), torch.tensor(math.log(_B_FLOOR)))
+    unit = 2 * math.log(divisor * factor / float(decoder.offset_std))  # of area, from the model's to the protocol's
+    log_density = mixture.log_density(decoder.scaled(scaled)[..., :2]) + unit
+    floored = torch.logaddexp(log_density, torch.tensor(math.log(_B_FLOOR)))
     log_pen = mixture.pen.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-    offsets, pen = -(density * real).sum(1) / B_STEPS, -log_pen.sum(1) / B_STEPS
+    offsets, pen = -torch.where(real, floored, 0.0).sum(1) / B_STEPS, -log_pen.sum(1) / B_STEPS
     return offsets.numpy(), pen.numpy()
