@@ -201,6 +201,10 @@ class SketchModel(nn.Module, ABC):
         """Return the training drawings as this epoch shall see them. Default: unchanged."""
         return ink
 
+    def between(self, a: Tensor, b: Tensor, alpha: Tensor) -> Tensor:
+        """Return codes from `a` to `b` (Z,) at shares `alpha` (F, 1) of the way, (F, Z). Default: a straight line."""
+        return (1 - alpha) * a + alpha * b
+
     def decayed_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that weight decay applies to. Default: none."""
         return iter(())
@@ -218,6 +222,14 @@ class Autoencoder(Protocol):
 
     def to_ink(self, decoded: Tensor) -> Ink:
         """What `decode` gave -> drawings."""
+
+
+@runtime_checkable
+class Density(Protocol):
+    """A model that knows how likely a drawing is."""
+
+    def likelihood(self, points: Tensor) -> dict[str, Tensor]:
+        """Return negative log likelihoods of drawings in nats, (B,) each: `nll`, and what it consists of."""
 
 
 @runtime_checkable

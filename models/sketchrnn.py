@@ -20,6 +20,7 @@ from models.nn.lstm import State
 from models.nn.stroke5 import CHANNELS, Stroke5, lengths, offset_deviation, states, vary
 from models.nn.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
 
+_SMALL_ANGLE = 1e-3  # radians
 _EVALUATION_SEED = 0  # of the codes' noise in evaluation, so that a score is a number and no draw
 
 
@@ -100,6 +101,14 @@ class SketchRNN(SketchModel):
         generator = torch.Generator(z.device).manual_seed(_EVALUATION_SEED)
         return self.draw(z, generator, self.config.decode_temperature, points)
 
+    def between(self, a: Tensor, b: Tensor, alpha: Tensor) -> Tensor:
+        """Spherical interpolation: codes of a Gaussian prior lie near a sphere, a straight line cuts through it."""
+        cosine = (a @ b / (a.norm() * b.norm()).clamp(min=torch.finfo(a.dtype).tiny)).clamp(-1, 1)
+        angle = torch.arccos(cosine)
+        if float(angle) < _SMALL_ANGLE or float(angle) > torch.pi - _SMALL_ANGLE:  # one direction, or no plane between
+            return super().between(a, b, alpha)
+        return (torch.sin((1 - alpha) * angle) * a + torch.sin(alpha * angle) * b) / torch.sin(angle)
+
     def draw(
         self,
         z: Tensor,
@@ -138,14 +147,24 @@ class SketchRNN(SketchModel):
         rows = batch["points"]
         if self.training:
             rows = trained_rows(vary(rows, self.config.stretch, self.config.drop_points), self.config.pen_steps)
+        terms = {name: values.mean() for name, values in self._terms(rows).items()}
+        weight = self.config.kl_weight * self._growth(batch.get("step"))
+        return {"loss": terms["offsets"] + terms["pen"] + weight * terms["kl"].clamp(min=self.config.kl_floor), **terms}
+
+    def likelihood(self, points: Tensor) -> dict[str, Tensor]:
+        """L_R of each drawing, at one draw of its code, as `nll`, in nats over N_max; and L_KL, over N_z, as `kl`.
+
+        The pen's term counts all N_max rows in `nll` and the real ones in `nll_real`.
+        """
+        terms = self._terms(points)
+        return {"nll": terms["offsets"] + terms["pen"], "nll_real": terms["offsets"] + terms["pen_real"], **terms}
+
+    def _terms(self, rows: Tensor) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(rows)
         z = mean + torch.exp(log_variance / 2) * self._noise(mean)
-        parts = self.decoder.terms(rows, z, self._initial(z))
-        terms = {name: values.mean() for name, values in parts.items()}
-        terms["kl"] = -0.5 * (1 + log_variance - mean**2 - torch.exp(log_variance)).mean()
-        floored = terms["kl"].clamp(min=self.config.kl_floor)
-        weight = self.config.kl_weight * self._growth(batch.get("step"))
-        return {"loss": terms["offsets"] + terms["pen"] + weight * floored, **terms}
+        terms = self.decoder.terms(rows, z, self._initial(z))
+        terms["kl"] = -0.5 * (1 + log_variance - mean**2 - torch.exp(log_variance)).mean(1)
+        return terms
 
     def _growth(self, step: Tensor | None) -> float:
         return 1.0 if step is None else 1 - (1 - self.config.kl_start) * self.config.kl_rate ** int(step)

@@ -42,6 +42,11 @@ class SketchRNNDecoder(SketchModel):
         """Take the scalar of the offsets from the training drawings."""
         self.decoder.offset_std.copy_(offset_deviation(self.representation.collate(ink)))
 
+    def likelihood(self, points: Tensor) -> dict[str, Tensor]:
+        """L_R of each drawing as `nll`, in nats over N_max, with its pen term over all rows (`nll_real`: real ones)."""
+        terms = self.decoder.terms(points, None, self.decoder.cell.zero_state(points[:, 0]))
+        return {"nll": terms["offsets"] + terms["pen"], "nll_real": terms["offsets"] + terms["pen_real"], **terms}
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """L_R = L_s + L_p, and its terms; in training on varied drawings."""
         rows = batch["points"]

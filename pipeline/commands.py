@@ -156,7 +156,7 @@ def evaluate(dataset: str, name: str) -> dict[str, Any]:
         dataset: of the shards and of the model's name.
         name: `model` or `model@alias`; champion unless given.
     """
-    from models.base import Classifier
+    from models.base import Autoencoder, Classifier
     from pipeline import evaluate as evaluation
     from pipeline import registry, results
     from pipeline.dataset import load_dataset
@@ -166,8 +166,10 @@ def evaluate(dataset: str, name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"registered": found.name, "version": int(found.version), "dataset": dataset}
     if isinstance(model, Classifier):
         return row | results.judge_summary(model, data)
+    if not isinstance(model, Autoencoder):
+        return row | evaluation.measure(model, None, data)
     judge = registry.load_registered(registry.find_version(f"{JUDGE}-{dataset}", alias="champion"))[0]
-    return row | evaluation.evaluate_autoencoder(model, judge, data).summary
+    return row | evaluation.measure(model, judge, data)
 
 
 def draw(dataset: str, names: list[str], out: Path, count: int, points: int | None) -> None:

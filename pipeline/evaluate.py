@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ink import metrics
 from ink.table import Drawings, Ink
-from models.base import Autoencoder, Classifier, MultiStroke, Sampler, SketchModel
+from models.base import Autoencoder, Classifier, Density, MultiStroke, Sampler, SketchModel
 from pipeline.dataset import Dataset
 
 _BATCH = 256
@@ -72,6 +73,46 @@ def huber(model: SketchModel, drawings: Drawings) -> float:
     return float(metrics.huber(drawings.ink, reconstruct(model, drawings.ink), _HUBER_POINTS).mean())
 
 
+@torch.no_grad()
+def likelihood(model: SketchModel, drawings: Drawings) -> dict[str, float]:
+    """Return the model's mean negative log likelihood of drawings, `nll`, and its terms.
+
+    Raises:
+        TypeError: the model gives no likelihood.
+    """
+    if not isinstance(model, Density):
+        raise TypeError(f"{type(model).__name__} gives drawings no likelihood")
+    parts = [model.likelihood(part) for part in model.representation.collate(drawings.ink).split(_BATCH)]
+    return {name: float(torch.cat([part[name] for part in parts]).mean()) for name in parts[0]}
+
+
+def measure(model: SketchModel, judge: SketchModel | None, data: Dataset) -> dict[str, float | int]:
+    """Return the numbers of a registered model on the test drawings, as far as it can be measured."""
+    if isinstance(model, Classifier):
+        return {"accuracy": accuracy(model, data.test.ink, data.labels(data.test)), "n_test": len(data.test)}
+    found: dict[str, float | int] = {"n_test": len(data.test), "parameters": sum(p.numel() for p in model.parameters())}
+    if isinstance(model, Autoencoder) and judge is not None:
+        found |= evaluate_autoencoder(model, judge, data).summary
+    return found | (likelihood(model, data.test) if isinstance(model, Density) else {})
+
+
+def score(model: SketchModel, data: Dataset, summary: Mapping[str, Any] | None = None) -> tuple[str, float]:
+    """Return what decides between versions, lower being better, on the test drawings: its name and value.
+
+    A classifier's error, else the Huber loss of reconstructions, else the negative log likelihood.
+
+    Args:
+        model, data: what is scored on what; summary: the model's numbers, where they have been measured already.
+    """
+    known = summary or {}
+    if isinstance(model, Classifier):
+        right = known.get("accuracy")
+        return "error", 1 - (accuracy(model, data.test.ink, data.labels(data.test)) if right is None else right)
+    if isinstance(model, Autoencoder):
+        return "huber", known["huber"] if "huber" in known else huber(model, data.test)
+    return "nll", known["nll"] if "nll" in known else likelihood(model, data.test)["nll"]
+
+
 def evaluate_autoencoder(model: SketchModel, judge: SketchModel, data: Dataset) -> Evaluation:
     """Measure reconstruction, recognition, size and speed on the test split."""
     test, labels = data.test, data.labels(data.test)
@@ -104,7 +145,7 @@ def evaluate_autoencoder(model: SketchModel, judge: SketchModel, data: Dataset) 
 
 @torch.no_grad()
 def interpolations(model: SketchModel, data: Dataset, strips: int, frames: int, seed: int) -> Drawings:
-    """Decode straight lines in latent space between test drawings of different classes.
+    """Decode the model's own paths in latent space between test drawings of different classes.
 
     Returns:
         strips * frames drawings, keys `strip<i>/<frame>`, label `a → b`.
@@ -120,7 +161,7 @@ def interpolations(model: SketchModel, data: Dataset, strips: int, frames: int, 
     chosen = [rng.choice(np.flatnonzero(labels == name)) for name in np.resize(classes, strips + 1)]
     z = model.encode(model.representation.collate(data.test.ink.take(chosen)))
     alpha = torch.linspace(0, 1, frames)[:, None]
-    path = torch.cat([(1 - alpha) * a + alpha * b for a, b in itertools.pairwise(z)])
+    path = torch.cat([model.between(a, b, alpha) for a, b in itertools.pairwise(z)])
     ink = model.to_ink(model.decode(path))
     keys = [f"strip{strip}/{frame:02d}" for strip in range(strips) for frame in range(frames)]
     names = [f"{labels[a]} → {labels[b]}" for a, b in itertools.pairwise(chosen) for _ in range(frames)]

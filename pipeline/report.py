@@ -48,7 +48,7 @@ def run(project: Path, dataset: str) -> Path:
 
 def render(inputs: ReportInputs) -> str:
     """Return the page as HTML."""
-    nearest = min((model.scores for model in inputs.scored), key=lambda scores: scores.huber)
+    nearest = tables.by_huber(inputs.scored)[0].scores
     return render_page(
         "report.html.jinja",
         dataset=inputs.dataset,

@@ -36,19 +36,23 @@ class RecognizerScores(BaseModel):
 
 
 class Scores(BaseModel):
-    """`metrics/<dataset>/<model>.json`; milliseconds are per drawing, bytes per latent vector."""
+    """`metrics/<dataset>/<model>.json`; milliseconds are per drawing, bytes per latent vector.
+
+    A model that reconstructs nothing lacks what measures a reconstruction.
+    """
 
     model_config = ConfigDict(frozen=True)
     registered: str
     version: int
-    huber: float
-    chamfer: float
-    accuracy: float | None
-    accuracy_original: float | None
+    huber: float | None = None
+    chamfer: float | None = None
+    accuracy: float | None = None
+    accuracy_original: float | None = None
+    nll: float | None = None
     parameters: int
-    latent_bytes: int
-    encode_ms: float
-    decode_ms: float
+    latent_bytes: int | None = None
+    encode_ms: float | None = None
+    decode_ms: float | None = None
     n_test: int
     steps: int
     epochs: int
@@ -211,15 +215,19 @@ def natural(label: str) -> tuple[Any, ...]:
 def _read_model(project: Path, dataset: str, name: str) -> ModelFiles:
     metrics = Path("metrics") / dataset / f"{name}.json"
     plots = Path("plots") / dataset / name
-    drawings = {kind: plots / f"{kind}.parquet" for kind in ("reconstructions", "interpolations")}
-    paths = [metrics, plots / "history.csv", plots / "per_drawing.csv", *drawings.values()]
-    drawings["samples"] = plots / "samples.parquet"  # not missed where it is not: few models make new drawings
+    scores = _read_scores(project / metrics, Scores, dataset)
+    per_drawing = plots / "drawings" / "per_drawing.csv"
+    drawings = {kind: plots / "drawings" / f"{kind}.parquet" for kind in ("reconstructions", "interpolations")}
+    paths = [metrics, plots / "history.csv"]
+    if scores is None or scores.huber is not None:  # a model without an encoder reconstructs nothing
+        paths += [per_drawing, *drawings.values()]
+    drawings["samples"] = plots / "drawings" / "samples.parquet"  # not missed: few models make new drawings
     there = {kind: project / path if (project / path).is_file() else None for kind, path in drawings.items()}
     return ModelFiles(
         name=name,
-        scores=_read_scores(project / metrics, Scores, dataset),
+        scores=scores,
         history=_read_history(project / plots / "history.csv", dataset),
-        per_drawing=_read_per_drawing(project / plots / "per_drawing.csv", dataset),
+        per_drawing=_read_per_drawing(project / per_drawing, dataset),
         missing=tuple(path.as_posix() for path in paths if not (project / path).is_file()),
         **there,
     )

@@ -106,9 +106,11 @@ def ceiling(inputs: ReportInputs) -> float | None:
 
 def verdict(inputs: ReportInputs) -> str:
     """Say in one or two sentences what the numbers say."""
-    nearest, *others = sorted(inputs.scored, key=lambda model: model.scores.huber)
+    nearest, *others = [model for model in by_huber(inputs.scored) if model.scores.huber is not None] or inputs.scored
     highest = ceiling(inputs)
     originals = "" if highest is None else f" (originals: {percent(highest)})"
+    if nearest.scores.huber is None:
+        return f"{nearest.name} gives {nearest.scores.n_test:,} test drawings {nearest.scores.nll or 0:.3f} nats each."
     if not others:
         said = f"{nearest.name} reconstructs {nearest.scores.n_test:,} test drawings with a Huber of {_huber(nearest)}"
         seen = nearest.scores.accuracy
@@ -117,6 +119,11 @@ def verdict(inputs: ReportInputs) -> str:
     said = f"{nearest.name} comes nearest to the originals: Huber {_huber(nearest)} against {_huber(second)}"
     said += f" of {second.name}{_difference(nearest, second)}."
     return f"{said}{_recognition([nearest, *others], originals)}"
+
+
+def by_huber(models: Sequence[Scored]) -> list[Scored]:
+    """Return the models, nearest to the originals first; those that reconstruct nothing last."""
+    return sorted(models, key=lambda model: math.inf if model.scores.huber is None else model.scores.huber)
 
 
 def confusion(per_drawing: PerDrawing) -> dict[str, Any]:
@@ -200,7 +207,8 @@ def _recognition(models: Sequence[Scored], originals: str) -> str:
 
 
 def _huber(model: Scored) -> str:
-    return f"{1e3 * model.scores.huber:.{_decimals([1e3 * model.scores.huber])}f}\u00a0{THOUSANDTHS}"
+    value = 1e3 * (model.scores.huber or 0.0)
+    return f"{value:.{_decimals([value])}f}\u00a0{THOUSANDTHS}"
 
 
 def _decimals(values: Sequence[float]) -> int:

@@ -29,7 +29,10 @@ def metrics_file(dataset: str, model: str) -> Path:
 
 
 def plots_folder(dataset: str, model: str) -> Path:
-    """Return where a model's curves, drawings and pictures lie."""
+    """Return where a model's curve lies, and below it the folders `drawings` and `pictures`.
+
+    What a model leaves in these two depends on what it can, so DVC knows the folders and not the files.
+    """
     return Path("plots") / dataset / model
 
 
@@ -70,32 +73,36 @@ def write_reconstructions(dataset: str, model: str, data: Dataset, evaluation: e
     """Write all reconstructions of the test split, the numbers of each, and a picture of some."""
     folder = plots_folder(dataset, model)
     drawn = data.test.with_ink(evaluation.reconstructions)
-    write_drawings(folder / "reconstructions.parquet", drawn, {"dataset": dataset, "model": model})
+    write_drawings(folder / "drawings" / "reconstructions.parquet", drawn, {"dataset": dataset, "model": model})
     columns = evaluation.per_drawing
-    _write_csv(folder / "per_drawing.csv", list(columns), [list(row) for row in zip(*columns.values(), strict=True)])
+    _write_csv(
+        folder / "drawings" / "per_drawing.csv",
+        list(columns),
+        [list(row) for row in zip(*columns.values(), strict=True)],
+    )
     shown = np.argsort([hash_of(key) for key in data.test.column("key")])[:_PICTURED]
     rows = {"original": data.test.ink.take(shown), model: evaluation.reconstructions.take(shown)}
-    _write_picture(folder / "reconstructions.png", rows)
+    _write_picture(folder / "pictures" / "reconstructions.png", rows)
 
 
 def write_interpolations(dataset: str, model: str, strips: Drawings) -> None:
     """Write interpolated drawings and a picture of them, a row per strip."""
     folder = plots_folder(dataset, model)
-    write_drawings(folder / "interpolations.parquet", strips, {"dataset": dataset, "model": model})
+    write_drawings(folder / "drawings" / "interpolations.parquet", strips, {"dataset": dataset, "model": model})
     strip_of = np.array([key.split("/")[0] for key in strips.column("key")])
     labels = strips.column("label")
     rows: dict[str, Ink] = {}
     for name in dict.fromkeys(strip_of):
         index = np.flatnonzero(strip_of == name)
         rows[labels[index[0]].replace("→", "to")] = strips.ink.take(index)
-    _write_picture(folder / "interpolations.png", rows)
+    _write_picture(folder / "pictures" / "interpolations.png", rows)
 
 
 def write_samples(dataset: str, model: str, drawn: Drawings) -> None:
     """Write new drawings of a model and a picture of them."""
     folder = plots_folder(dataset, model)
-    write_drawings(folder / "samples.parquet", drawn, {"dataset": dataset, "model": model})
-    with atomic_path(folder / "samples.png") as temporary:
+    write_drawings(folder / "drawings" / "samples.parquet", drawn, {"dataset": dataset, "model": model})
+    with atomic_path(folder / "pictures" / "samples.png") as temporary:
         pictures.sheet(drawn.ink, _SAMPLE_COLUMNS).save(temporary, format="PNG")
 
 
@@ -106,7 +113,7 @@ def hash_of(key: str) -> str:
 
 def one_line(summary: dict[str, Any]) -> str:
     """Return a run's result in one line for the terminal."""
-    shown = ("huber", "chamfer", "accuracy", "valid_accuracy")
+    shown = ("huber", "chamfer", "accuracy", "valid_accuracy", "nll")
     numbers = ", ".join(f"{name} {summary[name]:.4f}" for name in shown if name in summary)
     return f"{summary['registered']} v{summary['version']} ({summary['alias']}): {numbers}"
 

@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from ink.errors import report_errors
 from ink.params import read_params
-from models.base import Autoencoder, Classifier, Sampler, SketchModel
+from models.base import Autoencoder, Classifier, Density, Sampler, SketchModel
 from pipeline import evaluate, registry, results, tracking
 from pipeline.checkpoint import fingerprint, load_weights, weights_sha256
 from pipeline.dataset import Dataset, load_dataset
@@ -82,6 +82,9 @@ def measure(dataset: str, model: str) -> dict[str, Any]:
         results.write_interpolations(
             dataset, model, evaluate.interpolations(network, data, 4, 11, run_params(params).seed)
         )
+    if isinstance(network, Density):
+        summary |= evaluate.likelihood(network, data.test)
+        summary |= {"parameters": sum(p.numel() for p in network.parameters()), "n_test": len(data.test)}
     if isinstance(network, Sampler):
         results.write_samples(dataset, model, evaluate.samples(network, _SAMPLES, run_params(params).seed))
     summary |= {"steps": state["step"], "epochs": state["epoch"], "train_seconds": round(state["seconds"], 2)}
@@ -104,15 +107,10 @@ def register(dataset: str, model: str, summary: dict[str, Any]) -> dict[str, Any
         "clock": clock,
         "data_sha256": data.data_sha256,
     }
-    if isinstance(network, Classifier):
-        score = registry.Score("error", 1 - summary["accuracy"], data.test_sha256)
-    else:
-        score = registry.Score("huber", summary["huber"], data.test_sha256)
+    score = registry.Score(*evaluate.score(network, data, summary), data.test_sha256)
 
     def rescore(other: SketchModel) -> float:
-        if isinstance(other, Classifier):
-            return 1 - evaluate.accuracy(other, data.test.ink, data.labels(data.test))
-        return evaluate.huber(other, data.test)
+        return evaluate.score(other, data)[1]
 
     with mlflow.start_run(run_id=state["notes"]["run_id"]):
         mlflow.log_metrics({key: float(v) for key, v in summary.items() if isinstance(v, int | float)})

@@ -74,17 +74,19 @@ def write_model(project: Path, name: str, test: Drawings, blend: float) -> dict[
     x = ((1 - blend) * ink.x + blend * other).astype(np.float32)
     made = Ink(x, ink.y, ink.t, ink.stroke_offsets, ink.drawing_offsets)
     plots = project / "plots/toy" / name
-    write_drawings(plots / "reconstructions.parquet", test.with_ink(made), {"dataset": "toy"})
+    write_drawings(plots / "drawings/reconstructions.parquet", test.with_ink(made), {"dataset": "toy"})
     keys = [f"strip{strip}/{frame:02d}" for strip in range(2) for frame in range(5)]
     labels = [f"{HOSTILE} → 1"] * 5 + ["1 → 2"] * 5
-    write_drawings(plots / "interpolations.parquet", Drawings.build(drawn(10, 3), keys, labels), {"dataset": "toy"})
+    write_drawings(
+        plots / "drawings/interpolations.parquet", Drawings.build(drawn(10, 3), keys, labels), {"dataset": "toy"}
+    )
     far, apart = huber(ink, made), chamfer(ink, made)
     label = test.column("label")
     seen = label.copy()
     seen[::3] = "2"
     facts = [test.column("key"), label, far.tolist(), apart.tolist(), seen, (seen == label).astype(int)]
     rows = [list(row) for row in zip(*facts, strict=True)]
-    write_csv(plots / "per_drawing.csv", "key,label,huber,chamfer,recognized_as,correct", rows)
+    write_csv(plots / "drawings/per_drawing.csv", "key,label,huber,chamfer,recognized_as,correct", rows)
     history = [[epoch, 10 * epoch, 1.5 * epoch, 1e-3, 1 / epoch, 1.1 / epoch, 0.5 / epoch] for epoch in range(1, 9)]
     write_csv(plots / "history.csv", "epoch,step,seconds,learning_rate,train_loss,valid_loss,valid_xy", history)
     scores = {
@@ -183,9 +185,9 @@ def test_verdict_claims_no_more_than_the_drawings_bear(project: Path) -> None:
     "path",
     [
         "plots/toy/second/history.csv",
-        "plots/toy/second/reconstructions.parquet",
-        "plots/toy/second/interpolations.parquet",
-        "plots/toy/second/per_drawing.csv",
+        "plots/toy/second/drawings/reconstructions.parquet",
+        "plots/toy/second/drawings/interpolations.parquet",
+        "plots/toy/second/drawings/per_drawing.csv",
         "metrics/toy/second.json",
     ],
 )
@@ -198,7 +200,7 @@ def test_a_missing_file_is_told_with_the_command_that_makes_it(project: Path, pa
 
 
 def test_a_model_that_left_nothing_and_no_recogniser_and_no_shards(project: Path) -> None:
-    for path in [*project.glob("plots/toy/second/*"), *project.glob("data/shards/toy/*")]:
+    for path in [*project.glob("plots/toy/second/**/*.*"), *project.glob("data/shards/toy/*")]:
         path.unlink()
     for name in ("second", "recognizer"):
         (project / f"metrics/toy/{name}.json").unlink()
@@ -210,10 +212,10 @@ def test_a_model_that_left_nothing_and_no_recogniser_and_no_shards(project: Path
 def test_new_drawings_are_shown_of_the_models_that_make_some_and_not_missed_elsewhere(project: Path) -> None:
     assert "New drawings" not in run(project, "toy").read_text()
     keys = [f"sample{n:03d}" for n in range(60)]
-    path = project / "plots/toy/second/samples.parquet"
+    path = project / "plots/toy/second/drawings/samples.parquet"
     write_drawings(path, Drawings.build(drawn(60, 5), keys, [""] * 60), {"dataset": "toy"})
     text = run(project, "toy").read_text()
-    assert "New drawings" in text and "plots/toy/first/samples.parquet" not in text
+    assert "New drawings" in text and "plots/toy/first/drawings/samples.parquet" not in text
     shown = re.findall(r'aria-label="second, (sample\d+)"', text)
     assert shown == keys[: len(shown)] and len(shown) >= 24
     assert not re.search(r'aria-label="first, sample', text)
@@ -244,7 +246,7 @@ def test_faulty_files_are_named(project: Path) -> None:
 
 
 def test_a_reconstruction_that_cannot_be_drawn_says_so(project: Path) -> None:
-    path = project / "plots/toy/first/reconstructions.parquet"
+    path = project / "plots/toy/first/drawings/reconstructions.parquet"
     test = read_drawings(project / "data/shards/toy/test-00000.parquet")
     broken = test.ink.x.copy()
     broken[:] = np.nan
@@ -307,3 +309,16 @@ def test_confusions_count_every_drawing(project: Path) -> None:
     assert counts.sum() == 24 and np.trace(counts) == per_drawing.correct.sum()
     assert sum(count for *_, count in found["top"]) == 24 - np.trace(counts)
     assert sorted(["10", "b", "9", "a"], key=natural) == ["9", "10", "a", "b"]
+
+
+def test_a_model_that_reconstructs_nothing_has_its_row_and_misses_nothing(project: Path) -> None:
+    scores = json.loads((project / "metrics/toy/second.json").read_text())
+    for name in ("huber", "chamfer", "accuracy", "accuracy_original", "latent_bytes", "encode_ms", "decode_ms"):
+        scores.pop(name)
+    (project / "metrics/toy/second.json").write_text(json.dumps({**scores, "nll": 0.25}))
+    for path in project.glob("plots/toy/second/drawings/*"):
+        path.unlink()
+    inputs = read_inputs(project, "toy")
+    assert inputs.models[1].missing == () and run(project, "toy").exists()
+    assert comparison(inputs)[1]["cells"][0].value is None
+    assert verdict(inputs).startswith("first reconstructs")
