@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ink.errors import DataError, ParamsError
 from ink.formats import Batch, reader
+from ink.formats.sample import first_drawings
 from ink.manifest import part_files, read_input
 from ink.params import PARAMS_FILE, dataset_block, read_params
 from ink.progress import track
@@ -103,7 +104,7 @@ class DataNumbers:
         raw: of the drawings that simplify accepts, before simplification; raw_files: how many files they come from.
         raw_whole: `raw` are all of them, not a sample.
         simplified: of all drawings after simplification.
-        epsilon, unit: of the simplification.
+        epsilon, unit, resample: of the simplification.
         sheet: some drawings of each class of `sheet_labels`.
         warnings: why the stages do not belong together; empty where they do.
     """
@@ -121,6 +122,7 @@ class DataNumbers:
     simplified: InkStatistics
     epsilon: float
     unit: str
+    resample: float
     sheet: Drawings
     sheet_labels: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -174,7 +176,10 @@ def raw_sample(folder: Path, manifest: dict[str, Any], settings: SimplifyParams,
         spans = _spans(entry["bytes"], share) if share < 1 and getattr(source, "SPLITTABLE", False) else [None]
         for span in spans:
             piece = {"span": span} if span else {}
-            for batch in source.read(path, only_recognized=settings.only_recognized, **piece):
+            batches = source.read(path, only_recognized=settings.only_recognized, **piece)
+            if manifest["sample"] and not getattr(source, "SPLITTABLE", False):  # simplify read no more
+                batches = first_drawings(batches, manifest["sample"], one_split=getattr(source, "RASTERS", False))
+            for batch in batches:
                 good = _accepted(batch, path.name, settings, seen)
                 yield good if span or share == 1 else good.take(range(min(left, len(good))))
                 left -= len(batch.drawings)
@@ -217,6 +222,7 @@ def _numbers(
         simplified=simplified,
         epsilon=settings.epsilon,
         unit=settings.unit,
+        resample=settings.resample,
         sheet=sheet,
         sheet_labels=tuple(sheet_labels),
         warnings=tuple(_warnings(name, manifests)),

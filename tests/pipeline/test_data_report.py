@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 from ink.errors import DataError, ParamsError
 from ink.manifest import read_manifest
 from ink.table import Drawings, Ink, iter_drawings
+from ink.thinning import Unit
 from pipeline import data_inputs, data_report
 from pipeline.cli import app
 from pipeline.data_numbers import (
@@ -250,6 +254,13 @@ def test_the_raw_sample_is_bounded_spread_and_the_same_every_time(
     assert keys[0] == keys[1] == sorted(set(keys[0]))
     assert 150 < len(keys[0]) < 250 and np.histogram(keys[0], 10, (0, 1500))[0].min() > 5
     assert "a sample of" in Page(data_report.render(data_inputs.read_numbers(tmp_path, "q"))).text
+
+
+@pytest.mark.parametrize("unit", get_args(Unit))
+def test_every_unit_of_the_simplification_has_words(built: Path, unit: str) -> None:
+    numbers = dataclasses.replace(data_inputs.read_numbers(built, "q"), unit=unit, resample=1.5)
+    text = Page(data_report.render(numbers)).text
+    assert re.search(r"ε = 0.01 \([\w' ]{10,}\) from points placed every 1.5 of that unit", text)
 
 
 def test_faults_are_one_paragraph_that_says_what_to_do(built: Path, tmp_path: Path) -> None:

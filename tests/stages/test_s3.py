@@ -17,7 +17,7 @@ from ink.fetch import Partial
 from ink.params import read_params
 from ink.sources import source_of
 from stages import download
-from tests.stages.helpers import download_params, record, write_category
+from tests.stages.helpers import download_params, record
 
 ROOT = Path(__file__).parents[2]
 LINES = [(json.dumps(record(n)) + "\n").encode() for n in range(50)]
@@ -108,11 +108,10 @@ def test_an_endpoint_that_is_none_is_one_sentence(client, tmp_path, monkeypatch)
 
 
 def test_data_of_the_download_stage_travels_by_a_dvc_remote(client, endpoint, tmp_path, monkeypatch):
-    """Reproduce, push, clone, pull; then nothing is left to do. The stage is the project's own, on a tiny source."""
+    """Reproduce from S3, push to S3, clone, pull; then nothing is left to do. The stage is the project's own."""
     from dvc.repo import Repo
 
-    write_category(tmp_path / "mirror" / "quickdraw", [record(1), record(2)])
-    monkeypatch.setenv("INKMILL_MIRROR", str(tmp_path / "mirror"))
+    client.put_object(Bucket="ink", Key="data/quickdraw/full/raw/cat.ndjson", Body=BODY)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
@@ -150,7 +149,7 @@ def test_data_of_the_download_stage_travels_by_a_dvc_remote(client, endpoint, tm
     monkeypatch.setenv("INKMILL_MIRROR", "http://127.0.0.1:9")
     with repo(second) as dvc:
         dvc.pull([STAGE])
-        assert (second / place / "cat.ndjson").read_bytes() == (first / place / "cat.ndjson").read_bytes()
+        assert (second / place / "cat.ndjson").read_bytes() == BODY
         assert dvc.reproduce(STAGE) == [], "what was pulled needs no run"
     params["download"]["attempts"] += 1
     (second / "params.yaml").write_text(yaml.safe_dump(params))

@@ -6,6 +6,7 @@ import pytest
 from ink.formats import READERS, mnist_idx, reader
 from ink.manifest import read_manifest
 from ink.table import Drawings, read_drawings
+from pipeline.data_inputs import raw_sample
 from stages import download, simplify
 from tests.ink.formats import samples
 from tests.stages.helpers import ALONE, SIMPLIFY, balanced, download_params, mirror
@@ -84,4 +85,6 @@ def test_sheep_of_the_mirror_by_sample(tmp_path):
     manifest = simplify.run(tmp_path / "raw", tmp_path / "simplified", "q", values, ALONE)
     drawn = {split: entry["drawings"] for split, entry in manifest["splits"].items()}
     assert drawn == {"train": 500, "valid": 300, "test": 300}
-    assert read_manifest(tmp_path / "raw", "download")["sample"] == 500
+    raw = read_manifest(tmp_path / "raw", "download")
+    measured = Drawings.concat(list(raw_sample(tmp_path / "raw", raw, values, manifest["counts"]["in"])))
+    assert measured.column("key").tolist() == keys(tmp_path), "statistics are of what was read"
