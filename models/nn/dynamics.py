@@ -63,7 +63,7 @@ class Dynamics(nn.Module):
             context: (B, context) constant input, or None.
             omega: replaces the trained frequency of a periodic activation (abstraction, section 5.5).
         """
-        top = (omega or self.omega) if self.activation in PERIODIC else 1.0
+        top = (self.omega if omega is None else omega) if self.activation in PERIODIC else 1.0
         frequencies = (2 * top * torch.sigmoid(self.frequency)).unbind()
         constant = self.state.bias.expand(batch, -1)
         if self.context is not None:

@@ -11,7 +11,7 @@ import torch
 
 from models.nn import cnf
 from models.nn.activations import ACTIVATIONS
-from models.nn.fused import rk4_network
+from models.nn.fused import solve_network
 from models.nn.network import Network
 
 DOUBLE = torch.float64
@@ -101,7 +101,7 @@ def test_along_a_fused_solution_the_density_is_that_of_the_joint_solve_at_the_fo
     errors = []
     for steps in (10, 20, 40):
         times = torch.linspace(0, 2, steps + 1, dtype=DOUBLE)
-        states = rk4_network(y0, net, times)[0]
+        states = solve_network(y0, net, times)[0]
         errors.append(float((cnf.log_density_along(net, times, states, log_q)[-1] - truth).abs().max()))
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert orders[-1] == pytest.approx(4, abs=0.5), (errors, orders)
@@ -118,7 +118,7 @@ def test_gradients_of_the_density_are_those_of_the_joint_solve(net):
     count = len(net.weights)
     leaf = Network(tensors[0], tensors[1], tuple(tensors[2 : 2 + count]), tuple(tensors[2 + count :]), net.activation)
     joint = cnf.transport(leaf, y0, log_q, times, trace=cnf.exact_trace)[1][-1].sum()
-    along = cnf.log_density_along(leaf, times, rk4_network(y0, leaf, times)[0], log_q)[-1].sum()
+    along = cnf.log_density_along(leaf, times, solve_network(y0, leaf, times)[0], log_q)[-1].sum()
     for first, second in zip(
         *(torch.autograd.grad(value, [y0, *tensors], materialize_grads=True) for value in (joint, along)), strict=True
     ):
@@ -133,13 +133,13 @@ def test_the_flow_keeps_the_mass_and_its_density_is_where_the_samples_are(size):
     grid = torch.cartesian_prod(*[side] * size).reshape(-1, size)
     times, zeros = torch.linspace(0, 1, 13, dtype=DOUBLE), torch.zeros(size, dtype=DOUBLE)
     back = times.flip(0)
-    states = rk4_network(grid, net, back)[0]
+    states = solve_network(grid, net, back)[0]
     gained = cnf.log_density_along(net, back, states, torch.zeros(len(grid), dtype=DOUBLE))[-1]
     density = torch.exp(cnf.gaussian_log_density(states[-1], zeros, zeros) - gained)
     cell = float(side[1] - side[0]) ** size
     assert float(density.sum()) * cell == pytest.approx(1, abs=1e-4)
     assert float(gained.abs().max()) > 0.2, "the flow changes the density"
-    moved = rk4_network(random(20000, size, seed=15), net, times)[0][-1]
+    moved = solve_network(random(20000, size, seed=15), net, times)[0][-1]
     torch.testing.assert_close(moved.mean(0), (density[:, None] * grid).sum(0) * cell, rtol=0, atol=0.03)
     torch.testing.assert_close(
         moved.var(0), (density[:, None] * grid**2).sum(0) * cell - moved.mean(0) ** 2, rtol=0, atol=0.06
