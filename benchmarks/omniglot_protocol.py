@@ -34,8 +34,11 @@ BUDGET_S = 720.0
 
 # What a run does otherwise than params.yaml, recipe by recipe, and nowhere else. `steps` fill the twelve minutes.
 OWN = {
-    "sketchode": {"config": {}, "fit": {"steps": 5200}},
-    "rnn_seq2seq": {"config": {}, "fit": {"steps": 5200}},
+    "sketchode": {"config": {}, "fit": {"steps": 6000}},
+    "rnn_seq2seq": {
+        "config": {"own_inputs": 1.0, "output": "offset"},
+        "fit": {"steps": 3000, "learning_rate": 0.002},
+    },
 }
 # Section 5.1 of the paper and the authors' code; the cosine's periods of 100 epochs are `cosine_cycles` of `steps`.
 PAPER = {
@@ -135,6 +138,7 @@ def run(name: str, recipe: str, arrays: tuple[torch.Tensor, torch.Tensor], optio
         "model": name,
         "recipe": recipe,
         "seed": options.seed,
+        "threads": options.threads,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "config": asdict(model.config),
         "fit": fit.model_dump(),
@@ -181,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arrays", type=Path, required=True, help="omniglot_75.npz")
     parser.add_argument("--out", type=Path, default=Path("omniglot.json"))
-    parser.add_argument("--models", nargs="+", default=list(OWN), choices=list(OWN))
+    parser.add_argument("--models", nargs="*", default=list(OWN), choices=list(OWN))
     parser.add_argument("--recipes", nargs="+", default=["own"], choices=list(RECIPES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -189,12 +193,14 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=0, help="instead of the recipe's")
     parser.add_argument("--every", type=int, default=5, help="epochs between two points of a curve")
+    parser.add_argument("--also", nargs="*", type=Path, default=[], help="JSON of earlier runs, to stand beside these")
     options = parser.parse_args()
     arrays = load(options.arrays)
     results = [run(model, recipe, arrays, options) for recipe in options.recipes for model in options.models]
+    results = [result for path in options.also for result in json.loads(path.read_text())["results"]] + results
     baseline = mean_trajectory(*arrays)
     machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-    written = {"target": TARGET, "mean_trajectory": baseline, "threads": options.threads, **machine, "results": results}
+    written = {"target": TARGET, "mean_trajectory": baseline, **machine, "results": results}
     options.out.write_text(json.dumps(written, indent=1))
     draw(results, baseline, options.out.with_suffix(".png"))
     print(
