@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ink import metrics
+from ink import geometry, metrics
 from ink.table import Drawings, Ink
 from models.base import Autoencoder, Classifier, Density, MultiStroke, Sampler, SketchModel
 from pipeline.dataset import Dataset
 
 _BATCH = 256
+_NEAREST = 150  # test drawings that new ones are measured against
+_NEAREST_SPACING = 0.05  # of the ink's samples there, unit-circle units
 _HUBER_POINTS = 75  # the metric's own resolution: independent of the model's
 
 
@@ -183,6 +185,31 @@ def samples(model: SketchModel, count: int, seed: int) -> Drawings:
     device = next(model.parameters()).device
     ink = model.to_ink(model.sample(count, torch.Generator(device).manual_seed(seed)))
     return Drawings.build(ink, [f"sample{index:03d}" for index in range(count)], [""] * count)
+
+
+def sample_scores(drawn: Drawings, data: Dataset) -> dict[str, float]:
+    """Return how near new drawings are to test drawings, and how well they cover them, by Chamfer distance.
+
+    Each drawing is brought to the unit circle. `sample_nearest` is the mean, over the new drawings, of the distance
+    to the nearest test drawing; `sample_coverage` is the mean, over the test drawings, of the distance to the nearest
+    new one. `..._train` are the same of equally many training originals in place of the new drawings: what perfect
+    samples would score.
+    """
+    unit = geometry.unit_circle(data.test.ink.take(_spread(len(data.test), _NEAREST)))[0]
+    originals = data.originals()
+    found = {}
+    for suffix, ink in (("", drawn.ink), ("_train", originals.ink.take(_spread(len(originals), len(drawn))))):
+        made = geometry.unit_circle(ink)[0]
+        pairs = np.divmod(np.arange(len(made) * len(unit)), len(unit))
+        distance = metrics.chamfer(made.take(pairs[0]), unit.take(pairs[1]), _NEAREST_SPACING).reshape(len(made), -1)
+        found[f"sample_nearest{suffix}"] = float(distance.min(1).mean())
+        found[f"sample_coverage{suffix}"] = float(distance.min(0).mean())
+    return found
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Return at most so many places, evenly spaced over 0 to count - 1."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def _speed(model: SketchModel, ink: Ink) -> dict[str, float | int]:

@@ -86,7 +86,9 @@ def measure(dataset: str, model: str) -> dict[str, Any]:
         summary |= evaluate.likelihood(network, data.test)
         summary |= {"parameters": sum(p.numel() for p in network.parameters()), "n_test": len(data.test)}
     if isinstance(network, Sampler):
-        results.write_samples(dataset, model, evaluate.samples(network, _SAMPLES, run_params(params).seed))
+        drawn = evaluate.samples(network, _SAMPLES, run_params(params).seed)
+        results.write_samples(dataset, model, drawn)
+        summary |= evaluate.sample_scores(drawn, data)
     summary |= {"steps": state["step"], "epochs": state["epoch"], "train_seconds": round(state["seconds"], 2)}
     summary |= {"weights_sha256": weights_sha256(network), "data_sha256": data.data_sha256}
     return summary | {"git_commit": tracking.git_commit()}
