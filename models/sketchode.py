@@ -4,16 +4,16 @@ Das, Yang, Hospedales, Xiang, Song: SketchODE, ICLR 2022. Notable: the pen's tra
 the latent code, so interpolation is smooth, and a drawing decodes at any resolution.
 
 How we differ from the authors' code: the solver's steps do not depend on the number of samples, and
-between its steps the pen follows the cubic Hermite curve through positions and velocities; z and the
-bias of the first layer are multiplied out once per drawing instead of at every evaluation; the position
-of the hidden state, which the dynamics never read, is not integrated; the pen's logit has a learned
-offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both solves go through
-`models.nn.dynamics.solve`.
+between its steps the pen follows the cubic Hermite curve through positions and velocities; both
+equations are solved in the first layer's input, where z and the bias are no more than where it starts
+(`models.nn.fused`); the position of the hidden state, which the dynamics never read, is not integrated;
+the pen's logit has a learned offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both
+solves go through `models.nn.dynamics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from ink.table import Ink
 from models.base import Batch, FullSequence, OwnTimes, SketchModel, require, sequence_loss
 from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import Dynamics, solve
+from models.nn.dynamics import GRADIENTS, Dynamics, solve, solve_curve
 from models.nn.fused import stage_times
-from models.nn.network import Network
 from models.nn.ode import METHODS
 from models.nn.ragged import Samples, at_own_times
-from models.nn.spline import derivative_matrix, hermite_matrix
+from models.nn.spline import derivative_matrix
 
 _WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
 _HIDDEN_LAYERS = 2  # of the dynamics
@@ -49,13 +48,16 @@ class SketchODEConfig:
         learn_omega: learn it per layer, as sigmoid(f) * 2 omega, starting at omega.
         summary: what of the encoder's trajectory is read: "last" g(t1) (paper) or "max" over time (authors' code).
         time_dependent: give the time to the dynamics.
-        gradient: "direct" (fused path; rk4 only) or "adjoint" (constant memory).
+        order: of the decoder's equation: 2, a'' = F(a', t, z) (paper), or 1, a' = F(a, t, z).
+        observation: how a holds the drawing: "augmented", as its first three components (paper), or read from all of
+            it by a "linear" layer (an option of the authors' code).
+        gradient: "direct", "adjoint" (equal, in constant memory) or "continuous", see `models.nn.dynamics.GRADIENTS`.
         method: solver, a key of `METHODS`.
         solver_steps: equal steps over [0, T], of the encoder and of the decoder (paper: points - 1).
         output_gain: factor on the initial weights of the dynamics' last layer. At omega 3 the gradient's norm grew
             past 10^2 and the digits mostly stayed at the mean drawing; omega and this factor were lowered together.
         start_velocity: of the pen: "constant", the same for all drawings (paper), or read from z ("latent"): an 8 and
-            a 1 do not set out in the same direction.
+            a 1 do not set out in the same direction. Of order 2 with observation "augmented" only.
         pen_weight: weight of the pen's loss against the position's.
     """
 
@@ -69,6 +71,8 @@ class SketchODEConfig:
     learn_omega: bool
     summary: str
     time_dependent: bool
+    order: int
+    observation: str
     gradient: str
     method: str
     solver_steps: int
@@ -87,7 +91,9 @@ class SketchODEConfig:
         require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
         require(self.start_velocity in ("constant", "latent"), "start_velocity must be 'constant' or 'latent'")
         require(self.summary in ("last", "max"), f"summary must be 'last' or 'max', got {self.summary!r}")
-        require(self.gradient in ("direct", "adjoint"), f"gradient must be direct or adjoint, got {self.gradient!r}")
+        require(self.order in (1, 2), f"order must be 1 or 2, got {self.order!r}")
+        require(self.observation in ("augmented", "linear"), "observation must be 'augmented' or 'linear'")
+        require(self.gradient in GRADIENTS, f"gradient must be one of {sorted(GRADIENTS)}, got {self.gradient!r}")
         require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
 
 
@@ -102,12 +108,16 @@ class SketchODE(SketchModel):
         size = config.hidden_size
         self.cde = self._dynamics(size * 4, 0)  # path: x, y, pen, time
         self.to_latent = nn.Linear(size, config.latent_size)
-        free = size if config.start_velocity == "latent" else size - 3  # without x, y, pen
-        self.from_latent = nn.Linear(config.latent_size, free)  # initial velocity
+        linear, latent = config.observation == "linear", config.start_velocity == "latent"
+        free = size if linear or (latent and config.order == 2) else size - 3  # without x, y, pen
+        self.from_latent = nn.Linear(config.latent_size, free)  # a' at first, or a
         self.ode = self._dynamics(size, config.latent_size)
-        self.start_velocity = nn.Parameter(torch.zeros(size - free))
+        self.start_velocity = nn.Parameter(
+            torch.zeros(size - free), requires_grad=config.order == 2
+        )  # order 1: s(0) = 0
+        self.observe = nn.Linear(size, 3, bias=False) if linear else None
         self.pen_offset = nn.Parameter(torch.full((), -1.0))
-        self._matrices: dict[tuple[str, int, torch.dtype, torch.device], Tensor] = {}
+        self._slopes: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
 
     @property
     def representation(self) -> FullSequence | OwnTimes:
@@ -122,8 +132,10 @@ class SketchODE(SketchModel):
         """
         batch = len(points)
         start = points.new_zeros(batch, self.config.hidden_size)
-        last = self.config.summary == "last"
-        states = self._solve(start, self.cde.network(batch), self._slopes(points), last=last)[0]
+        config, last = self.config, self.config.summary == "last"
+        steps = self._times(config.solver_steps + 1)
+        network, path = self.cde.network(batch), self._path(points)
+        states = solve(start, network, steps, path, config.method, config.gradient, last=last)[0]
         summary = states[-1] if last else states.max(0).values
         return self.to_latent(summary)
 
@@ -135,7 +147,7 @@ class SketchODE(SketchModel):
             points: T; the config's if None.
             omega: lower than the trained frequency removes detail (section 5.5).
         """
-        xy, logit = self._trajectory(z, self._matrix("hermite", z, points or self.config.points), omega)
+        xy, logit = self._trajectory(z, self._times(points or self.config.points).tolist(), omega)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
 
     def to_ink(self, decoded: Tensor) -> Ink:
@@ -147,11 +159,10 @@ class SketchODE(SketchModel):
         target, weight = batch["points"], self.config.pen_weight
         z = self.encode(target)
         if self.config.sampling == "uniform":
-            return sequence_loss(*self._trajectory(z, self._matrix("hermite", z, target.shape[1])), target, weight)
+            return sequence_loss(*self._trajectory(z, self._times(target.shape[1]).tolist()), target, weight)
         samples = Samples.of(target, self.config.duration)
         moments, where = samples.union()
-        steps = self._times(self.config.solver_steps + 1, moments.double())
-        xy, logit = self._trajectory(z, hermite_matrix(steps, moments).to(z))
+        xy, logit = self._trajectory(z, moments.tolist())
         xy, logit = (at_own_times(of.transpose(0, 1), where) for of in (xy, logit))
         return sequence_loss(xy, logit, samples.values, weight, samples.valid)
 
@@ -162,42 +173,44 @@ class SketchODE(SketchModel):
                 if parameter.dim() == 2:
                     yield parameter
 
-    def _slopes(self, points: Tensor) -> Tensor:
-        """Return dX/dt of the path X = (x, y, pen_up, time), (2 S + 1, B, 4), at every step and halfway."""
+    def _path(self, points: Tensor) -> Callable[[int, int], Tensor]:
+        """Return what gives dX/dt, X = (x, y, pen_up, time), (2 (end - first) + 1, B, 4), at steps and halfway."""
+        steps = stage_times(self._times(self.config.solver_steps + 1))
         if self.config.sampling == "union":
-            steps = stage_times(self._times(self.config.solver_steps + 1, points))
-            return Samples.of(points, self.config.duration).derivative(steps).contiguous()
-        time = self._times(points.shape[1], points).expand(len(points), -1).unsqueeze(-1)
-        path = torch.cat([points, time], -1)  # (B, T, 4)
-        return torch.einsum("qt,btc->qbc", self._matrix("slope", path), path).contiguous()
+            samples = Samples.of(points, self.config.duration)
+            return lambda first, end: samples.derivative(steps[2 * first : 2 * end + 1].to(points)).contiguous()
+        times = self._times(points.shape[1])
+        path = torch.cat([points, times.to(points).expand(len(points), -1).unsqueeze(-1)], -1)  # (B, T, 4)
+        key = (len(times), points.dtype, points.device)
+        if key not in self._slopes:
+            self._slopes[key] = derivative_matrix(times, steps).to(points)
+        matrix = self._slopes[key]
+        return lambda first, end: torch.einsum("qt,btc->qbc", matrix[2 * first : 2 * end + 1], path).contiguous()
 
-    def _trajectory(self, z: Tensor, hermite: Tensor, omega: float | None = None) -> tuple[Tensor, Tensor]:
-        """Integrate a'' = F(a', t, z), a = [s h] (equation 2).
+    def _trajectory(self, z: Tensor, moments: Sequence[float], omega: float | None = None) -> tuple[Tensor, Tensor]:
+        """Integrate a'' = F(a', t, z), or a' = F(a, t, z), a = [s h] (equation 2).
 
         Args:
             z: (B, Z).
-            hermite: (T, 2 (S + 1)) what maps positions and velocities at the steps to positions at T moments.
+            moments: T times in [0, duration], ascending, at which the drawing is wanted.
             omega: see `decode`.
 
         Returns:
             s as (B, T, 2), and pen logits (B, T).
         """
-        velocity = torch.cat([self.start_velocity.expand(len(z), -1), self.from_latent(z)], -1)
-        states, means = self._solve(velocity, self.ode.network(len(z), z, omega), None, keep=3)
-        moves = means * (self.config.duration / self.config.solver_steps)
-        position = torch.cat([moves.new_zeros(1, len(z), 3), torch.cumsum(moves, 0)])  # (S + 1, B, 3)
-        knots = torch.cat([position, states])  # positions above velocities
-        observed = torch.einsum("qs,sbc->bqc", hermite, knots)
+        config, free = self.config, self.from_latent(z)
+        curve = solve_curve(
+            torch.cat([self.start_velocity.expand(len(z), -1), free], -1),
+            self.ode.network(len(z), z, omega),
+            self._times(config.solver_steps + 1),
+            moments,
+            config.method,
+            config.gradient,
+            order=config.order,
+            keep=3 if self.observe is None else config.hidden_size,
+        )
+        observed = (curve if self.observe is None else self.observe(curve)).transpose(0, 1)  # (B, T, 3)
         return observed[..., :2], observed[..., 2] + self.pen_offset
-
-    def _solve(
-        self, start: Tensor, network: Network, path: Tensor | None, *, keep: int | None = None, last: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Return the states (S + 1, B, keep) and the mean state of each step (S, B, keep); see `solve`."""
-        steps = torch.linspace(
-            0, self.config.duration, self.config.solver_steps + 1, dtype=torch.float64
-        )  # on the host
-        return solve(start, network, steps, path, self.config.method, self.config.gradient, keep=keep, last=last)
 
     def _dynamics(self, outputs: int, context: int) -> Dynamics:
         config = self.config
@@ -214,16 +227,6 @@ class SketchODE(SketchModel):
             output_gain=config.output_gain,
         )
 
-    def _matrix(self, kind: str, like: Tensor, points: int = 0) -> Tensor:
-        """Return, kept from call to call, what maps samples to slopes at the stages, or steps to samples."""
-        points = points or like.shape[1]
-        key = (kind, points, like.dtype, like.device)
-        if key not in self._matrices:
-            double = torch.empty(0, dtype=torch.float64)
-            times, steps = self._times(points, double), self._times(self.config.solver_steps + 1, double)
-            made = derivative_matrix(times, stage_times(steps)) if kind == "slope" else hermite_matrix(steps, times)
-            self._matrices[key] = made.to(like)
-        return self._matrices[key]
-
-    def _times(self, points: int, like: Tensor) -> Tensor:
-        return torch.linspace(0, self.config.duration, points, dtype=like.dtype, device=like.device)
+    def _times(self, points: int) -> Tensor:
+        """Return equally spaced times, on the host: they decide what is done, not what it is done with."""
+        return torch.linspace(0, self.config.duration, points, dtype=torch.float64)

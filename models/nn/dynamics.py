@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
 from models.nn.activations import PERIODIC
-from models.nn.fused import solve_network, stage_times
+from models.nn.fused import Solved, solve_network, stage_times
 from models.nn.network import Network
 from models.nn.ode import odeint
+from models.nn.recompute import in_pieces
+from models.nn.spline import hermite_matrix
+
+Path = Tensor | Callable[[int, int], Tensor]
+
+GRADIENTS = {
+    "direct": "backpropagation through the steps; memory grows with their number",
+    "adjoint": "the same gradient in constant memory: a few states are kept, the rest is computed again",
+    "continuous": "a second solve backwards in time (Chen et al. 2018), as torchdiffeq's adjoint",
+}
+
+_STEPS_IN_PIECE = 16  # of the adjoint, between states that it could start from
 
 
 class Dynamics(nn.Module):
@@ -86,7 +102,7 @@ def solve(
     start: Tensor,
     network: Network,
     times: Tensor,
-    path: Tensor | None,
+    path: Path | None,
     method: str,
     gradient: str,
     *,
@@ -95,15 +111,14 @@ def solve(
 ) -> tuple[Tensor, Tensor]:
     """Solve a network's equation, one step per interval of `times`.
 
-    The direct gradient takes the fused path, the adjoint the general engine.
-
     Args:
         start: (B, n) state at times[0].
         network: the right-hand side.
         times: (T,) ascending.
-        path: (2 T - 1, B, C) derivative of a CDE's driving path at each time and each midpoint, in order.
+        path: (2 T - 1, B, C) derivative of a CDE's driving path at each time and each midpoint, in order, or what
+            gives it from step `first` to step `end` (2 (end - first) + 1 of them), so that it need not all be held.
         method: a key of `models.nn.ode.METHODS`.
-        gradient: "direct" or "adjoint".
+        gradient: a key of `GRADIENTS`.
         keep: how many of the state's components are wanted, from the first; all if None. Fewer is faster.
         last: only the last state is wanted.
 
@@ -112,16 +127,127 @@ def solve(
         interval (none with `last`): times the step it is the increment of the integral of y, which is what a
         second-order system needs.
     """
+    keep = keep or start.shape[-1]
+    if gradient == "adjoint":
+        return _solve_in_pieces(start, network, times, path, method, keep, last)
+    whole = path(0, len(times) - 1) if callable(path) else path
     if gradient == "direct":
-        return solve_network(start, network, times, path, method, keep, last)
-    states, means = _solve_general(start, network, times, path, method, gradient)
+        return solve_network(start, network, times, whole, method, keep, last)
+    states, means = _solve_general(start, network, times, whole, method)
     if last:
         return states[-1:, :, :keep], means[:0, :, :keep]
     return states[..., :keep], means[..., :keep]
 
 
+def solve_curve(
+    start: Tensor,
+    network: Network,
+    times: Tensor,
+    moments: Sequence[float],
+    method: str,
+    gradient: str,
+    *,
+    order: int,
+    keep: int,
+) -> Tensor:
+    """Solve a' = F(a, t), or a'' = F(a', t) with a = 0 at first, and return the curve a at any moments.
+
+    Between the solver's steps the curve is the cubic through its values and slopes at both ends.
+
+    Args:
+        start: (B, n) a, or a', at times[0].
+        network, times, method, gradient: as of `solve`.
+        moments: Q ascending numbers, at which the curve is wanted.
+        order: 1 or 2.
+        keep: how many components of a are wanted, from the first.
+
+    Returns:
+        (Q, B, keep).
+    """
+    position = start.new_zeros(len(start), keep)
+    size = start.shape[-1]
+    if gradient != "adjoint":
+        solved = solve(start, network, times, None, method, gradient, keep=keep if order == 2 else size)
+        return _curve(network, position, solved, times, moments, order)[0]
+    pieces, owned = _pieces(times), _owned(times, moments)
+
+    def run(i: int, carried: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
+        first, end = pieces[i]
+        here, held = times[first : end + 1], network.holding(weights)
+        solved = Solved.of(carried[0], held, here, None, method)
+        states = solved.states(keep if order == 2 else size)
+        curve, position = _curve(held, carried[1], states, here, owned[i], order)
+        return (solved.last(size), position), curve
+
+    return in_pieces(run, len(pieces), (start, position), network.tensors())[0]
+
+
+def _curve(
+    network: Network,
+    position: Tensor,
+    solved: tuple[Tensor, Tensor],
+    times: Tensor,
+    moments: Sequence[float],
+    order: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the curve at the moments, (Q, B, keep), and where it ends, from where it begins: `position` (B, keep)."""
+    states, means = solved
+    keep = position.shape[-1]
+    if order == 1:
+        values, slopes = states[..., :keep], network(times.to(states)[:, None, None], states)[..., :keep]
+    else:
+        steps = (times[1:] - times[:-1]).to(means)[:, None, None]
+        values = torch.cat([position.unsqueeze(0), position + torch.cumsum(means * steps, 0)])
+        slopes = states
+    matrix = _hermite(tuple(times.tolist()), tuple(moments), states.dtype, states.device)
+    return torch.einsum("qs,sbc->qbc", matrix, torch.cat([values, slopes])), values[-1]
+
+
+@lru_cache(maxsize=64)
+def _hermite(times: tuple[float, ...], moments: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    double = torch.float64
+    made = hermite_matrix(torch.tensor(times, dtype=double), torch.tensor(moments, dtype=double))
+    return made.to(dtype=dtype, device=device)
+
+
+def _solve_in_pieces(
+    start: Tensor, network: Network, times: Tensor, path: Path | None, method: str, keep: int, last: bool
+) -> tuple[Tensor, Tensor]:
+    pieces = _pieces(times)
+
+    def run(i: int, carried: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
+        first, end = pieces[i]
+        driven = path(first, end) if callable(path) else None if path is None else path[2 * first : 2 * end + 1]
+        solved = Solved.of(carried[0], network.holding(weights), times[first : end + 1], driven, method)
+        ahead = solved.last(start.shape[-1])
+        if last:
+            return (ahead,), ahead.new_empty(0, 2, len(start), keep)
+        states, means = solved.states(keep)
+        return (ahead,), torch.stack([states[1:], means], 1)
+
+    output, ahead = in_pieces(run, len(pieces), (start,), network.tensors())
+    if last:
+        return ahead[None, :, :keep], output[:, 1]
+    return torch.cat([start[None, :, :keep], output[:, 0]]), output[:, 1]
+
+
+def _pieces(times: Tensor) -> list[tuple[int, int]]:
+    """Return first and last step of each piece."""
+    count = len(times) - 1
+    return [(first, min(first + _STEPS_IN_PIECE, count)) for first in range(0, count, _STEPS_IN_PIECE)]
+
+
+def _owned(times: Tensor, moments: Sequence[float]) -> list[list[float]]:
+    """Return the moments of each piece; one that ends a piece belongs to it."""
+    ends = [float(times[end]) for _, end in _pieces(times)]
+    owned: list[list[float]] = [[] for _ in ends]
+    for moment in moments:
+        owned[min(bisect_left(ends, moment), len(ends) - 1)].append(moment)
+    return owned
+
+
 def _solve_general(
-    start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str, gradient: str
+    start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str, gradient: str = "adjoint"
 ) -> tuple[Tensor, Tensor]:
     """Solve by `models.nn.ode`; the integral of the state rides along as extra state."""
     size, times = start.shape[-1], times.to(start)

@@ -86,13 +86,67 @@ def solve_network(
     Raises:
         ValueError: `path` wants a gradient, or its length does not fit `times`.
     """
-    if path is not None and (path.requires_grad or len(path) != 2 * len(times) - 1):
-        raise ValueError(f"path must be data of length {2 * len(times) - 1}, got length {len(path)}")
-    host = times.detach().cpu().double()
-    grid = Grid(tuple((host[1:] - host[:-1]).tolist()), METHODS[method])
-    driven = None if path is None else _at_stages(path, grid.tableau)
-    values = _last_values(start, network, float(host[0]), grid, driven)
-    return _read(start, network, grid, driven, values, keep or start.shape[-1], last)
+    solved = Solved.of(start, network, times, path, method)
+    keep = keep or start.shape[-1]
+    return (solved.last(keep).unsqueeze(0), start.new_empty(0, len(start), keep)) if last else solved.states(keep)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solution, as the last hidden layer's values, from which states are read.
+
+    Args:
+        start, network: what was solved; grid: by which steps; path: (E, B, C) or None.
+        values: (E, B, H or more: padded units carry nothing).
+    """
+
+    start: Tensor
+    network: Network
+    grid: Grid
+    path: Tensor | None
+    values: Tensor
+
+    @classmethod
+    def of(cls, start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str) -> Solved:
+        """Solve; arguments and errors as of `solve_network`."""
+        if path is not None and (path.requires_grad or len(path) != 2 * len(times) - 1):
+            raise ValueError(f"path must be data of length {2 * len(times) - 1}, got length {len(path)}")
+        host = times.detach().cpu().double()
+        grid = Grid(tuple((host[1:] - host[:-1]).tolist()), METHODS[method])
+        driven = None if path is None else _at_stages(path, grid.tableau)
+        return cls(start, network, grid, driven, _last_values(start, network, float(host[0]), grid, driven))
+
+    def last(self, keep: int) -> Tensor:
+        """Return the first `keep` components of the last state, (B, keep): one sum over all evaluations."""
+        steps, b, _ = _constants(self.grid, self.values.dtype, self.values.device)
+        weight, bias = self._output(keep)
+        in_step = (steps[:, None] * b).flatten()  # (E,)
+        if self.path is None:
+            total = torch.einsum("e,ebh->bh", in_step, self.values)
+            return self.start[:, :keep] + total @ weight.t() + in_step.sum() * bias
+        driven = (in_step[:, None, None] * self.path).permute(1, 2, 0)  # (B, C, E)
+        total = torch.bmm(driven, self.values.transpose(0, 1)).flatten(1)  # (B, C * H)
+        of_bias = driven.sum(-1) @ bias.view(keep, -1).t()
+        return self.start[:, :keep] + total @ weight.reshape(keep, -1).t() + of_bias
+
+    def states(self, keep: int) -> tuple[Tensor, Tensor]:
+        """Return the first `keep` components of all states and means, as `solve_network` does."""
+        steps, b, of_stages = _constants(self.grid, self.values.dtype, self.values.device)
+        weight, bias = self._output(keep)
+        slopes = (self.values.flatten(0, 1) @ weight.t() + bias).unflatten(0, self.values.shape[:2])
+        if self.path is not None:
+            slopes = torch.einsum("ebnc,ebc->ebn", slopes.unflatten(-1, (keep, -1)), self.path)
+        slopes = slopes.unflatten(0, (len(self.grid.steps), -1))  # (S, J, B, keep)
+        moves = torch.einsum("i,j,ijbn->ibn", steps, b, slopes)
+        start = self.start[:, :keep]
+        states = torch.cat([start.unsqueeze(0), start + torch.cumsum(moves, 0)])
+        return states, states[:-1] + torch.einsum("i,j,ijbn->ibn", steps, of_stages, slopes)
+
+    def _output(self, keep: int) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of `keep` components, (keep * C, H) and (keep * C,), the channel running fastest."""
+        rows = keep * (1 if self.path is None else self.path.shape[-1])
+        weight = self.network.weights[-1][:rows]
+        return pad(weight, (0, self.values.shape[-1] - weight.shape[-1])), self.network.biases[-1][:rows]
 
 
 def _at_stages(path: Tensor, tableau: Tableau) -> Tensor:
@@ -134,35 +188,6 @@ def _last_values(start: Tensor, network: Network, time: float, grid: Grid, path:
         *biases,
     )
     return values[:, : len(start)] if rows else values
-
-
-def _read(
-    start: Tensor, network: Network, grid: Grid, path: Tensor | None, values: Tensor, keep: int, last: bool
-) -> tuple[Tensor, Tensor]:
-    """Return states and means from the last layer's values: sums over stages and steps, then one product."""
-    channels = 1 if path is None else path.shape[-1]
-    steps, b, of_stages = _constants(grid, values.dtype, values.device)
-    weight = network.weights[-1][: keep * channels]  # (keep * C, H), the channel running fastest
-    weight = pad(weight, (0, values.shape[-1] - weight.shape[-1]))
-    bias = network.biases[-1][: keep * channels]
-    y0 = start[..., :keep]
-    if last:
-        in_step = (steps[:, None] * b).flatten()  # (E,)
-        if path is None:
-            total = torch.einsum("e,ebh->bh", in_step, values)
-            ahead = total @ weight.t() + in_step.sum() * bias
-        else:
-            driven = (in_step[:, None, None] * path).permute(1, 2, 0)  # (B, C, E)
-            total = torch.bmm(driven, values.transpose(0, 1))  # (B, C, H)
-            ahead = total.flatten(1) @ weight.reshape(keep, -1).t() + driven.sum(-1) @ bias.view(keep, channels).t()
-        return (y0 + ahead).unsqueeze(0), y0.new_empty(0, *y0.shape)
-    slopes = (values.flatten(0, 1) @ weight.t() + bias).unflatten(0, values.shape[:2])  # (E, B, keep * C)
-    if path is not None:
-        slopes = torch.einsum("ebnc,ebc->ebn", slopes.unflatten(-1, (keep, channels)), path)
-    slopes = slopes.unflatten(0, (len(grid.steps), -1))  # (S, J, B, keep)
-    moves = torch.einsum("i,j,ijbn->ibn", steps, b, slopes)
-    states = torch.cat([y0.unsqueeze(0), y0 + torch.cumsum(moves, 0)])
-    return states, states[:-1] + torch.einsum("i,j,ijbn->ibn", steps, of_stages, slopes)
 
 
 @lru_cache(maxsize=64)

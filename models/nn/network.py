@@ -13,6 +13,7 @@ Legend: B batch, n state, H hidden, C channels of the path.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,3 +65,10 @@ class Network:
     def tensors(self) -> tuple[Tensor, ...]:
         """Return every tensor of the network: constant, time, weights, biases."""
         return (self.constant, self.time, *self.weights, *self.biases)
+
+    def holding(self, tensors: Sequence[Tensor]) -> Network:
+        """Return the same network with other tensors, in the order of `tensors()`."""
+        layers = len(self.weights)
+        return Network(
+            tensors[0], tensors[1], tuple(tensors[2 : 2 + layers]), tuple(tensors[2 + layers :]), self.activation
+        )

@@ -14,6 +14,7 @@ from ink.table import Ink
 from models import REGISTRY, model_class
 from models.base import Autoencoder, Classifier, Completer, FullSequence, Sampler, SketchModel
 from models.nn.activations import ACTIVATIONS
+from models.nn.dynamics import GRADIENTS
 from models.nn.ode import METHODS
 from models.nn.stroke5 import Stroke5
 from pipeline.checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, weights_sha256
@@ -43,7 +44,9 @@ OPTIONS = {
     "start_velocity": ["constant", "latent"],
     "time_dependent": [True, False],
     "learn_omega": [True, False],
-    "gradient": ["direct", "adjoint"],
+    "order": [1, 2],
+    "observation": ["augmented", "linear"],
+    "gradient": list(GRADIENTS),
     "method": list(METHODS),
 }
 

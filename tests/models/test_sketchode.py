@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 
-from models.nn import dynamics
+from models.nn import dynamics, recompute
 from models.sketchode import SketchODE, SketchODEConfig
 
 BASE = {
@@ -23,6 +23,8 @@ BASE = {
     "learn_omega": True,
     "summary": "last",
     "time_dependent": True,
+    "order": 2,
+    "observation": "augmented",
     "gradient": "direct",
     "method": "rk4",
     "solver_steps": 19,
@@ -66,18 +68,33 @@ def relative(first, second):
 
 @pytest.mark.parametrize("summary", ["last", "max"])
 @pytest.mark.parametrize("activation", ["sin", "tanh"])
-def test_adjoint_gradient_converges_to_the_direct_one_on_the_same_weights(activation, summary):
+def test_continuous_adjoint_converges_to_the_direct_gradient_on_the_same_weights(activation, summary):
     differences = []
     for points in (20, 40, 80):
         changes = {"solver_steps": points - 1, "activation": activation, "summary": summary}
         direct = build(**changes)
-        adjoint = build(direct, **changes, gradient="adjoint")
+        adjoint = build(direct, **changes, gradient="continuous")
         loss, gradients = loss_and_gradients(direct, drawing(points))
         other_loss, other_gradients = loss_and_gradients(adjoint, drawing(points))
         torch.testing.assert_close(loss, other_loss, rtol=1e-12, atol=0)
         differences.append(relative(gradients, other_gradients))
     assert differences[-1] < 1e-5, differences
     assert math.log2(differences[-2] / differences[-1]) > 3, differences
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"summary": "max"}, {"order": 1}, {"observation": "linear"}, {"order": 1, "observation": "linear"}]
+)
+def test_adjoint_gradient_is_the_direct_one_however_few_states_are_kept(changes, monkeypatch):
+    changes = changes | {"solver_steps": 37, "method": "midpoint"}
+    direct = build(**changes)
+    loss, gradients = loss_and_gradients(direct, drawing(20))
+    for kept, steps in ((16, 16), (16, 37), (2, 1), (3, 2)):
+        monkeypatch.setattr(recompute, "_KEPT", kept)
+        monkeypatch.setattr(dynamics, "_STEPS_IN_PIECE", steps)
+        other, others = loss_and_gradients(build(direct, **changes, gradient="adjoint"), drawing(20))
+        torch.testing.assert_close(loss, other, rtol=1e-12, atol=0)
+        assert relative(gradients, others) < 1e-11
 
 
 @pytest.mark.parametrize("activation", ["sin", "cos", "tanh", "relu", "sigmoid"])
@@ -98,7 +115,7 @@ def test_the_general_solver_gives_what_the_fused_one_gives(activation, monkeypat
     assert relative(found[1], expected[1]) < 1e-10 and float(found[0] - expected[0]) == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(trajectory, fused.decode(fused.encode(drawing(20)), 33), rtol=0, atol=1e-11)
     monkeypatch.setattr(dynamics, "solve_network", refuse)
-    build(fused, activation=activation, gradient="adjoint").loss({"points": drawing(20)})
+    build(fused, activation=activation, gradient="continuous").loss({"points": drawing(20)})
 
 
 @pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4), ("rk4_38", 4)])
@@ -126,18 +143,23 @@ def right_hand_side(dynamics, state, t, context):
 
 
 @torch.no_grad()
-def test_decode_solves_the_second_order_equation():
-    model, points = build(solver_steps=399), 400
+@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
+@pytest.mark.parametrize("observation", ["augmented", "linear"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_decode_solves_its_equation(order, observation, gradient):
+    model, points = build(solver_steps=399, order=order, observation=observation, gradient=gradient), 400
     z = torch.linspace(-1, 1, 5, dtype=torch.float64)[None]
-    velocity = torch.cat([model.start_velocity[None], model.from_latent(z)], -1)[0].numpy()
+    first = torch.cat([model.start_velocity[None], model.from_latent(z)], -1)[0].numpy()
 
-    def system(t, state):  # (position, velocity) of all of a = [s h]
-        speed = torch.from_numpy(state[8:].copy())[None]
-        return np.concatenate([state[8:], right_hand_side(model.ode, speed, t, z)[0].numpy()])
+    def system(t, state):  # (a, a') or a
+        moving = torch.from_numpy(state[-8:].copy())[None]
+        slope = right_hand_side(model.ode, moving, t, z)[0].numpy()
+        return slope if order == 1 else np.concatenate([state[8:], slope])
 
     times = np.linspace(0, 2.0, points)
-    start = np.concatenate([np.zeros(8), velocity])
-    truth = solve_ivp(system, (0, 2.0), start, "DOP853", times, rtol=1e-11, atol=1e-11).y[:3].T
+    start = first if order == 1 else np.concatenate([np.zeros(8), first])
+    curve = solve_ivp(system, (0, 2.0), start, "DOP853", times, rtol=1e-11, atol=1e-11).y[:8].T
+    truth = curve[:, :3] if observation == "augmented" else curve @ model.observe.weight.numpy().T
     decoded = model.decode(z, points)[0].numpy()
     np.testing.assert_allclose(decoded[:, :2], truth[:, :2], rtol=0, atol=1e-7)
     pen = 1 / (1 + np.exp(-truth[:, 2] - float(model.pen_offset)))
