@@ -50,6 +50,32 @@ def sheet(
     return page
 
 
+def film(drawings: Ink, columns: int, cell: int = 96, frames: int = 40, rest: int = 15) -> list[Image.Image]:
+    """Draw a contact sheet as it comes to be, all drawings at once, each in its own time.
+
+    Args:
+        drawings, columns, cell: as in `sheet`.
+        frames: pictures from the first point to the last; rest: how often the last one is repeated.
+
+    Raises:
+        As `sheet`.
+    """
+    if len(drawings) == 0 or columns < 1 or frames < 1 or rest < 0:
+        raise ValueError(f"a film needs drawings, columns and frames, got {len(drawings)}, {columns}, {frames}, {rest}")
+    coverage, moment = rasterize_clock(drawings, cell, max(1.2, cell / 56), cell / 12)
+    rows = -(-len(drawings) // columns)
+    columns = min(columns, len(drawings))
+    made = []
+    for frame in range(1, frames + 1):
+        page = np.full((rows * cell, columns * cell), 255, np.uint8)
+        shown = 255 - np.where(moment <= frame / frames, coverage, 0).astype(np.uint8)
+        for index, picture in enumerate(shown):
+            row, column = divmod(index, columns)
+            page[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = picture
+        made.append(Image.fromarray(page))
+    return made + made[-1:] * rest
+
+
 def comparison(rows: Mapping[str, Ink], cell: int = 96, colour: str = "time") -> Image.Image:
     """Draw one row per name, so that each column shows one drawing as the original and each model draw it.
 

@@ -249,6 +249,14 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class Redrawer(Protocol):
+    """An autoencoder whose decoder is a distribution: one code gives many drawings."""
+
+    def draw(self, z: Tensor, generator: torch.Generator, temperature: float | None = None) -> Tensor:
+        """(B, Z) -> drawings as `to_ink` takes them, drawn anew at each call."""
+
+
+@runtime_checkable
 class Completer(Protocol):
     """A model that finishes a drawing that has been begun."""
 

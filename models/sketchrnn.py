@@ -132,8 +132,17 @@ class SketchRNN(SketchModel):
         return self.representation.beginning(ink, extent, points)
 
     def complete(self, prefix: Tensor, generator: torch.Generator, temperature: float | None = None) -> Tensor:
-        """Return (B, N_max, 5) rows that begin with `prefix` (B, P, 5); the code is that of the prefix."""
-        return self.draw(self.encode(prefix), generator, temperature, prefix=prefix)
+        """Return (B, N_max, 5) rows that begin with `prefix` (B, P, 5); the code is that of the prefix.
+
+        A prefix without rows gives a new drawing, its code from the prior.
+        """
+        z = torch.randn(
+            len(prefix), self.config.latent_size, dtype=prefix.dtype, device=prefix.device, generator=generator
+        )
+        begun = lengths(states(prefix)) > 0
+        if bool(begun.any()):
+            z = torch.where(begun.unsqueeze(1), self.encode(prefix), z)
+        return self.draw(z, generator, temperature, prefix=prefix)
 
     def to_ink(self, decoded: Tensor) -> Ink:
         """(B, T, 5) -> drawings in the unit circle."""

@@ -172,6 +172,74 @@ def evaluate(dataset: str, name: str) -> dict[str, Any]:
     return row | evaluation.measure(model, judge, data)
 
 
+def check_kind(kind: str) -> None:
+    """Raise ParamsError unless weights of this kind can be read and written."""
+    if kind != "sketch-rnn":
+        raise ParamsError(f"weights of {kind!r} are not known; expected sketch-rnn")
+
+
+def import_weights(path: Path) -> ModelVersion:
+    """Register a file of sketch-rnn-js weights as `<model>-<its name>`; what it does not say comes from params.yaml.
+
+    Raises:
+        DataError: the file is not what it must be.
+    """
+    import re
+
+    import mlflow
+
+    from pipeline import registry, sketchrnn_js
+
+    params = read_params()
+    blocks = {name: dict(params["models"][name]["config"]) for name in ("sketchrnn", "sketchrnn_decoder")}
+    model, name = sketchrnn_js.load(path, blocks)
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", name)  # what a registry's name may hold
+    kind = sketchrnn_js.kind(model)
+    registry.open_store("imported")
+    card = {"model": kind, "dataset": name, "classes": [name], "clock": "arc_length", "data_sha256": ""}
+
+    def rescore(other: SketchModel) -> float:
+        return float("nan")  # weights without test drawings of their own: the first import stays champion
+
+    with mlflow.start_run(run_name=f"import-{path.name}"):
+        mlflow.set_tags({"model": kind, "source": path.name})
+        score = registry.Score("imported", float("nan"), "none")
+        return registry.register(model, f"{kind}-{name}", card, score, rescore)
+
+
+def export_weights(dataset: str, name: str, out: Path) -> None:
+    """Write a registered SketchRNN as a file of sketch-rnn-js weights."""
+    from pipeline import sketchrnn_js
+
+    model, found = _loaded(dataset, name)
+    sketchrnn_js.save(model, out, found.name.partition("-")[2])
+
+
+def generate(dataset: str, name: str, out: Path, what: str, asked: dict[str, Any]) -> None:
+    """Make new drawings with a registered model and write them to `out`.
+
+    Args:
+        dataset: whose registry and test drawings are meant; name: of the model; out: .svg, .png, .gif or .ndjson.
+        what: sample | complete | redraw | blend; asked: arguments of that function of `pipeline.generate`, where
+            `keys`, `label`, `file` and `count` choose the drawings that it works on.
+    """
+    from pipeline import generate as make
+    from pipeline.dataset import load_dataset
+
+    model, _ = _loaded(dataset, name)
+    if what == "sample":
+        rows = make.sample(model, **asked)
+    else:
+        file, keys, label = (asked.pop(key, None) for key in ("file", "keys", "label"))
+        count = asked.pop("count", 1)
+        if file is not None:
+            ink = make.read_begun(file)
+        else:
+            ink = make.chosen(load_dataset(dataset).test, keys or [], label, count).ink
+        rows = getattr(make, what)(model, ink, **asked)
+    make.write(rows, out)
+
+
 def draw(dataset: str, names: list[str], out: Path, count: int, points: int | None) -> None:
     """Draw test drawings and each model's reconstruction of them, ink colour running with time.
 
@@ -253,12 +321,16 @@ def contact_sheet(dataset: str, out: Path, per_class: int = 12) -> None:
 
 
 def _loaded(dataset: str, name: str) -> tuple[SketchModel, ModelVersion]:
-    """Return the model and the version that `model[@alias]` means; the model's name is checked first."""
+    """Return the model and the version that `model[-trained_on][@alias]` means; the model's name is checked first.
+
+    Without `trained_on` it is the dataset's; an imported model has a name of its own there (sketchrnn_decoder-bird).
+    """
     from models import model_class
     from pipeline import registry
 
     model, _, alias = name.partition("@")
-    model_class(model)
+    kind, _, other = model.partition("-")
+    model_class(kind)
     registry.open_store(dataset)
-    found = registry.find_version(f"{model}-{dataset}", alias=alias or "champion")
+    found = registry.find_version(f"{kind}-{other or dataset}", alias=alias or "champion")
     return registry.load_registered(found)[0], found

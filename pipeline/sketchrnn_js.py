@@ -89,6 +89,11 @@ def load(path: Path, settings: dict[str, dict[str, Any]]) -> tuple[SketchModel, 
     return model.eval(), str(info.get("name") or path.name.split(".")[0])
 
 
+def kind(model: SketchModel) -> str:
+    """Return the name that a model's class has in the registry of models."""
+    return "sketchrnn_decoder" if isinstance(model, SketchRNNDecoder) else "sketchrnn"
+
+
 def save(model: SketchModel, path: Path, name: str) -> None:
     """Write a model as a file that sketch-rnn-js loads; weights are rounded to steps of 0.0003.
 
@@ -115,7 +120,7 @@ def save(model: SketchModel, path: Path, name: str) -> None:
         "version": _VERSION,
         "max_seq_len": model.config.max_points,
         "name": name,
-        "scale_factor": float(model.decoder.offset_std),
+        "scale_factor": float(f"{float(model.decoder.offset_std):.7g}"),
     }
     texts = [base64.b64encode(array.tobytes()).decode() for array in arrays]
     write_text(path, json.dumps([info, [list(array.shape) for array in arrays], texts]))

@@ -109,6 +109,8 @@ class Stroke5:
 def lengths(pen: Tensor) -> Tensor:
     """Return (N,) int64: rows before the first END of pen states (N, T); T where there is none."""
     ended = pen == END
+    if pen.shape[1] == 0:
+        return pen.new_zeros(len(pen))
     first = ended.to(torch.uint8).argmax(1)
     return torch.where(ended.any(1), first, pen.shape[1])
 
