@@ -157,7 +157,7 @@ def attempt(trial: Trial, whole: Undisturbed, folder: Path) -> Outcome:
         shutil.rmtree(folder, ignore_errors=True)
         _copy(whole.folder, folder, trial)
         process = start(folder, trial.stage, trial.workers)
-        if _kill(process, trial, wait, folder / "data" / STAGES[trial.stage], outcome):
+        if _kill(process, trial, wait, folder / "data" / STAGES[trial.stage], outcome, 60 + 10 * seconds):
             break
         finish(process)
         wait /= 2  # it was faster than the undisturbed one
@@ -193,8 +193,13 @@ def _copy(whole: Path, folder: Path, trial: Trial) -> None:
         shutil.copytree(whole / place, folder / place, copy_function=os.link)
 
 
-def _kill(process: subprocess.Popen[str], trial: Trial, wait: float, out: Path, outcome: Outcome) -> bool:
-    """Kill so many seconds after the start, or after the first write, and reap; False if it was over before."""
+def _kill(
+    process: subprocess.Popen[str], trial: Trial, wait: float, out: Path, outcome: Outcome, patience: float
+) -> bool:
+    """Kill so many seconds after the start, or after the first write, and reap; False if it was over before.
+
+    A stage whose worker was killed must end by itself within `patience` seconds.
+    """
     started, before, wrote = time.perf_counter(), _changed(out), None if trial.work else time.perf_counter()
     while wrote is None or time.perf_counter() - wrote < wait:
         if process.poll() is not None:
@@ -210,7 +215,7 @@ def _kill(process: subprocess.Popen[str], trial: Trial, wait: float, out: Path, 
     outcome.seconds = round(time.perf_counter() - started, 3)
     if victim == "worker" and workers:
         os.kill(workers[0], signal.SIGKILL)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=patience)
         if process.returncode == 0:  # it had done its share
             return False
         if process.returncode != 1 or "Traceback" in said or not said.startswith("error: "):

@@ -239,14 +239,19 @@ def _files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPat
         if path.is_dir():
             for name in _walk(path, suffixes):
                 with (path / name).open("rb") as file:
-                    yield name, _content(file)
+                    yield _unicode(name), _content(file)
         elif path.name.lower().endswith(ARCHIVES):
             yield from _members(path, suffixes)
         else:
             with path.open("rb") as file:
-                yield PurePosixPath(path.name), _content(file)
+                yield _unicode(PurePosixPath(path.name)), _content(file)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+
+
+def _unicode(name: PurePosixPath) -> PurePosixPath:
+    """Return a name whose bytes that are no UTF-8 are replaced: it becomes a key."""
+    return PurePosixPath(os.fsencode(name).decode("utf-8", "replace"))
 
 
 def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[PurePosixPath]:

@@ -198,10 +198,23 @@ def test_a_tar_with_a_damaged_or_boundless_header_loses_nothing_in_silence(tmp_p
         "checksum": tar[: second + 3] + b"\xff" + tar[second + 4 :],
         "cut": tar[: second + 100],
         "pax": tar[:second] + header.tobuf() + tar[second:],
+        "hole": tar[:second] + bytes(1024) + tar[second:],
+        "no end": tar[:second],
     }.items():
         (tmp_path / f"{name}.tar").write_bytes(damaged)
-        with pytest.raises(DataError, match=r"a damaged header|a header of 3221225472 bytes"):
+        with pytest.raises(DataError, match=r"a damaged header|a header of 3221225472 bytes|zeros after its end"):
             list(inkml.read(tmp_path / f"{name}.tar", only_recognized=False))
+
+
+def test_names_that_are_not_utf_8_become_keys(tmp_path):
+    good, name = INKML.format("a", "1 2,3 4").encode(), "b\udcff\udcfe.inkml"  # as Python has undecodable bytes
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / name).write_bytes(good)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "folder" / name, name)
+    for source in (tmp_path / "folder", tmp_path / "a.tar", tmp_path / "folder" / name):
+        (batch,) = inkml.read(source, only_recognized=False)
+        assert batch.drawings.column("key").tolist() == ["inkml/b\ufffd\ufffd"]
 
 
 @pytest.mark.parametrize("depth", [500, 100_000])
