@@ -75,10 +75,9 @@ def main() -> None:
     seed_everything(params["run"]["seed"], asked.threads)
     model: Any = build_model(params, DATASET, MODEL, classes=1)
     chosen, valid = split(asked.fraction)
-    model.prepare(chosen.ink)
     rows = model.representation.collate(chosen.ink)
     held = {"points": model.representation.collate(valid.ink), "label": torch.zeros(len(valid), dtype=torch.int64)}
-    seen = Examples(torch.zeros(len(rows), dtype=torch.int64), lambda rng: rows, held)
+    seen = Examples(torch.zeros(len(rows), dtype=torch.int64), lambda rng: rows, held, chosen.ink)
     settings = {**vars(asked), "arrays": "", "out": "", "config": json.dumps(params["models"][MODEL], sort_keys=True)}
     settings.pop("threads")
     checkpoint = asked.out.with_suffix(".safetensors")

@@ -84,7 +84,8 @@ def set_values(assignments: Iterable[str], path: Path | str = PARAMS_FILE) -> No
     """Edit `params.yaml` in place, keeping its comments.
 
     Args:
-        assignments: `section.key=value` each, the value in YAML. A key must exist already.
+        assignments: `section.key=value` each, the value in YAML. A key must exist already. `@file` stands for the
+            assignments in a file, one a line; empty lines and those that begin with # do not count.
         path: the file.
 
     Raises:
@@ -92,7 +93,7 @@ def set_values(assignments: Iterable[str], path: Path | str = PARAMS_FILE) -> No
     """
     from ruamel.yaml import YAML  # round-trips comments; loaded only when something is set
 
-    assignments = list(assignments)
+    assignments = [line for assignment in assignments for line in _expanded(assignment)]
     if not assignments:
         return
     editor = YAML()
@@ -118,6 +119,16 @@ def set_values(assignments: Iterable[str], path: Path | str = PARAMS_FILE) -> No
     buffer = io.StringIO()
     editor.dump(document, buffer)
     write_text(path, buffer.getvalue())
+
+
+def _expanded(assignment: str) -> list[str]:
+    if not assignment.startswith("@"):
+        return [assignment]
+    try:
+        lines = Path(assignment[1:]).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ParamsError(f"--set {assignment}: the file cannot be read ({error.strerror or error})") from error
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def suggest(wrong: str, known: Iterable[str]) -> str:

@@ -31,6 +31,8 @@ def save_checkpoint(path: Path | str, model: nn.Module, optimizer: Optimizer, st
         for name, value in entries.items():
             tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value).contiguous()
     tensors["random/torch"] = torch.get_rng_state()
+    if next(model.parameters()).is_cuda:  # noise and dropout are drawn where the weights are
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"state": json.dumps(state)})
 
@@ -59,6 +61,8 @@ def load_checkpoint(path: Path | str, model: nn.Module, optimizer: Optimizer) ->
             f"{path}: this checkpoint does not fit the model ({why}); delete it to start anew"
         ) from error
     torch.set_rng_state(groups["random"]["torch"].cpu())
+    if "cuda" in groups["random"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(groups["random"]["cuda"].cpu())
     return state
 
 

@@ -17,7 +17,9 @@ app = typer.Typer(
 )
 
 Dataset = Annotated[str | None, typer.Option(help="A dataset of params.yaml; the first of run.datasets unless given.")]
-Assignments = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, written to params.yaml.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value, written to params.yaml; @file: one a line.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _COLUMNS = (
@@ -28,6 +30,8 @@ _COLUMNS = (
     ("chamfer", "chamfer x1e-3", "{:.1f}"),
     ("accuracy", "recognised", "{:.1%}"),
     ("accuracy_original", "ceiling", "{:.1%}"),
+    ("nll", "-log p nats", "{:.4f}"),
+    ("kl", "KL nats", "{:.4f}"),
     ("parameters", "parameters", "{:,}"),
     ("latent_bytes", "latent bytes", "{}"),
     ("encode_ms", "encode ms", "{:.3f}"),
@@ -67,11 +71,16 @@ def train(model: str, dataset: Dataset = None, set: Assignments = None) -> None:
 
 
 @app.command()
-def evaluate(model: str, dataset: Dataset = None, as_json: AsJson = False) -> None:
+def evaluate(
+    model: str,
+    dataset: Dataset = None,
+    label: Annotated[str | None, typer.Option(help="Test drawings of this class only.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Measure a registered model on the test drawings. Example: inkmill evaluate sketchode@champion"""
     with _ready() as commands:
         _, dataset = commands.prepare(dataset, [])
-        _print_rows([commands.evaluate(dataset, model)], as_json)
+        _print_rows([commands.evaluate(dataset, model, label)], as_json)
 
 
 @app.command()

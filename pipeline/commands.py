@@ -149,20 +149,29 @@ def registered() -> list[dict[str, Any]]:
     return rows
 
 
-def evaluate(dataset: str, name: str) -> dict[str, Any]:
+def evaluate(dataset: str, name: str, label: str | None = None) -> dict[str, Any]:
     """Measure a registered version on the dataset's test shards as they are now.
 
     Args:
         dataset: of the shards and of the model's name.
-        name: `model` or `model@alias`; champion unless given.
+        name: as in `_loaded`; champion unless an alias is given.
+        label: of the test drawings that count; None: all.
+
+    Raises:
+        ParamsError: no test drawing has the label.
     """
+    import dataclasses
+
     from models.base import Autoencoder, Classifier
     from pipeline import evaluate as evaluation
     from pipeline import registry, results
     from pipeline.dataset import load_dataset
+    from pipeline.generate import chosen
 
     model, found = _loaded(dataset, name)
     data = load_dataset(dataset)
+    if label is not None:
+        data = dataclasses.replace(data, test=chosen(data.test, [], label, len(data.test)))
     row: dict[str, Any] = {"registered": found.name, "version": int(found.version), "dataset": dataset}
     if isinstance(model, Classifier):
         return row | results.judge_summary(model, data)

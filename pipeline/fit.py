@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ink.errors import InkmillError
 from ink.progress import track
+from ink.table import Ink
 from models.base import SketchModel
 from pipeline.checkpoint import load_checkpoint, read_state, save_checkpoint
 from pipeline.dataset import Dataset
@@ -58,11 +59,13 @@ class Examples:
         labels: (N,) int64 classes of the training drawings.
         draw: an epoch's generator -> (N, ...) points of the representation, as that epoch shall see them.
         valid: the validation batch.
+        originals: the ink that the model's `prepare` sees; None where it needs none.
     """
 
     labels: Tensor
     draw: Callable[[np.random.Generator], Tensor]
     valid: Mapping[str, Tensor]
+    originals: Ink | None = None
 
 
 def seed_everything(seed: int, threads: int) -> None:
@@ -107,6 +110,8 @@ def train(
         state |= {"history": [], "notes": None}
     state["notes"] = on_start(state)
     seen = examples(model, data) if isinstance(data, Dataset) else data
+    if seen.originals is not None:
+        model.prepare(seen.originals)
     count = len(seen.labels)
     epochs = math.ceil(job.steps / math.ceil(count / job.fit.batch_size))
     for epoch in track(range(state["epoch"], epochs), f"train {type(model).__name__}"):
@@ -130,14 +135,13 @@ def examples(model: SketchModel, data: Dataset) -> Examples:
     """Return a dataset as the model wants to see it: augmented anew each epoch where the model does that itself."""
     augments = type(model).augment is not SketchModel.augment
     drawings = data.train if model.trains_on_copies and not augments else data.originals()
-    model.prepare(data.originals().ink)
     fixed = None if augments else model.representation.collate(drawings.ink)
 
     def draw(rng: np.random.Generator) -> Tensor:
         return model.representation.collate(model.augment(drawings.ink, rng)) if fixed is None else fixed
 
     valid = {"points": model.representation.collate(data.valid.ink), "label": torch.from_numpy(data.labels(data.valid))}
-    return Examples(torch.from_numpy(data.labels(drawings)), draw, valid)
+    return Examples(torch.from_numpy(data.labels(drawings)), draw, valid, data.originals().ink)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ink.params import dataset_block, read_params, section
+from ink.params import dataset_block, read_params, section, set_values
 from models import REGISTRY
 from pipeline.settings import build_model, run_params
 from stages.augment import AugmentParams
@@ -71,3 +71,14 @@ def test_constraints_keep_the_bounds_that_the_stack_needs() -> None:
     assert version < (0, 151), "prefect's server does not import with a newer fastapi"
     assert int(pins["pyarrow"].split(".")[0]) < 26
     assert pins["torch"] == "2.13.0"
+
+
+def test_budgets_name_parameters_that_exist(tmp_path: Path) -> None:
+    for budget in sorted((ROOT / "budgets").glob("*.txt")):
+        copy = tmp_path / "params.yaml"
+        copy.write_text((ROOT / "params.yaml").read_text())
+        set_values([f"@{budget}"], copy)
+        changed = read_params(copy)
+        for dataset in PARAMS["datasets"]:
+            for model in REGISTRY:
+                assert build_model(changed, dataset, model, classes=3).config is not None

@@ -122,3 +122,13 @@ def test_unreadable_files(tmp_path, text, message):
         read_params(tmp_path / "p.yaml")
     with pytest.raises(ParamsError, match="no such file"):
         read_params(tmp_path / "absent.yaml")
+
+
+def test_assignments_may_come_from_a_file(tmp_path):
+    path, budget = tmp_path / "params.yaml", tmp_path / "budget.txt"
+    path.write_text("run:\n  seed: 0  # kept\n  steps: 1\n")
+    budget.write_text("# more\nrun.steps=5\n\nrun.seed=2\n")
+    set_values([f"@{budget}", "run.seed=3"], path)
+    assert path.read_text() == "run:\n  seed: 3  # kept\n  steps: 5\n"
+    with pytest.raises(ParamsError, match=r"--set @none.txt: the file cannot be read"):
+        set_values(["@none.txt"], path)

@@ -28,6 +28,7 @@ TINY = {
     "rnn_seq2seq": {"hidden_size": 6, "latent_size": 4, "points": 8},
     "sketchode_generative": {"hidden_size": 6, "context_size": 2, "points": 8, "bayesian": True},
     "sketchode_strokes": {"hidden_size": 6, "latent_size": 4, "points_per_stroke": 8},
+    "sketchrnn": {"encoder_size": 4, "decoder_size": 6, "latent_size": 3, "mixtures": 2, "recurrent_dropout": 0.2},
     "recognizer": {"size": 32, "channels": [4, 4, 4, 4]},
 }
 
