@@ -156,7 +156,7 @@ def test_rdp_equals_simplification_on_real_drawings_but_for_ties():
     """Some categories; `benchmarks/thinning.py` compares every stroke of the mirror, and the package `rdp` too."""
     paths = sorted((mirror() / "quickdraw" / "full" / "raw").glob("*.ndjson"))[::16]
     equal = ties = 0
-    for line in (line for path in paths for line in path.read_bytes().splitlines()):
+    for line in (line for path in paths for line in path.read_bytes().splitlines()[:12]):
         for x, y, _ in orjson.loads(line)["drawing"]:
             stroke = np.stack([x, y], axis=1).astype(np.float64)
             ours, theirs = kept(stroke, 2.0), list(simplify_coords_idx(stroke, 2.0))
