@@ -1,7 +1,9 @@
 """MNIST and its kin in IDX format (LeCun): big-endian header, then bytes; gzipped or not.
 
 A dataset's block lists the image files as categories, without `-images-idx3-ubyte.gz`: [train, t10k].
-`train` keeps train's split open to the hash, `t10k` is the publisher's test split.
+`train` keeps train's split open to the hash, `t10k` is the publisher's test split. So is a part named `...-test`, as
+EMNIST's are (Cohen et al. 2017: `emnist-letters-train`, `emnist-letters-test`); EMNIST's rasters are transposed in its
+files and are turned here, and its labels are numbers, as its own mapping files explain them.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from ink.vectorize import vectorize
 RASTERS = True
 _IMAGES, _LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
 _BATCH = 250  # rasters at a time: they cost milliseconds each, and a sample reads no more than it needs
-_TEST = "t10k"
+_TESTS = ("t10k", "-test")
+_TRANSPOSED = "emnist-"
 _MAX_BYTES = 1 << 30  # unpacked; EMNIST, the largest of the kin, needs 640 MB
 _CHUNK = 1 << 20
 _MAX_SIDE = 512  # pixels of a raster
@@ -46,10 +49,12 @@ def read(path: Path, *, only_recognized: bool) -> Iterator[Batch]:
     images, labels = read_idx(path), read_idx(path.with_name(part + _LABELS))
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise DataError(f"{path}: images {images.shape} and labels {labels.shape} do not belong together")
+    if part.startswith(_TRANSPOSED):
+        images = images.swapaxes(1, 2)
     for start in range(0, len(images), _BATCH):
         rows = range(start, min(start + _BATCH, len(images)))
         keys = [f"mnist/{part}/{row:05d}" for row in rows]
-        split = ["test" if part == _TEST else ""] * len(rows)
+        split = ["test" if part.endswith(_TESTS) else ""] * len(rows)
         names = [str(labels[row]) for row in rows]
         yield Batch(
             Drawings.build(vectorize(images[rows.start : rows.stop]), keys, names, split=split), lines=list(rows)

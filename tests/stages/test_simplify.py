@@ -157,6 +157,19 @@ def test_mnist_is_vectorised_and_a_blank_raster_is_quarantined(tmp_path):
     assert geometry.bounding_boxes(drawings.ink).max() < 28
 
 
+@pytest.mark.parametrize(("part", "split"), [("emnist-letters-test", "test"), ("emnist-letters-train", None)])
+def test_emnist_lies_transposed_in_its_files_and_has_its_own_test_part(tmp_path, part, split):
+    """A wide bar, transposed as the publisher stores it, comes back wide."""
+    images = np.zeros((1, 28, 28), np.uint8)
+    images[0, 10:14, 4:24] = 255
+    mnist(tmp_path, idx(images.swapaxes(1, 2)), idx(np.array([12])), part=part)
+    drawings = read_drawings(tmp_path / "simplified" / "part-00000.parquet")
+    x0, y0, x1, y1 = geometry.bounding_boxes(drawings.ink)[0]
+    assert x1 - x0 > 10 > 4 > y1 - y0 and 4 <= x0 < x1 <= 24 and 10 <= y0 <= y1 <= 14
+    assert drawings.column("key").tolist() == [f"mnist/{part}/00000"] and drawings.column("label").tolist() == ["12"]
+    assert split is None or drawings.column("split").tolist() == [split]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "not gzip", "counts"])
 def test_damaged_idx_is_refused_with_its_name(tmp_path, damage):
     images, labels = idx(np.full((4, 28, 28), 9)), idx(np.arange(4))
