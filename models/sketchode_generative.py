@@ -29,7 +29,7 @@ from ink.table import Ink
 from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
 from models.nn import cnf
 from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import Dynamics, solve
+from models.nn.dynamics import GRADIENTS, Dynamics, solve
 from models.nn.grid import TimeGrid
 from models.nn.invertible import InvertibleLinear
 from models.nn.network import Network
@@ -54,7 +54,7 @@ class SketchODEGenerativeConfig:
         omega: frequency of a periodic activation.
         learn_omega: learn it per layer.
         time_dependent: give the time to the dynamics.
-        gradient: "direct" or "adjoint".
+        gradient: a key of `models.nn.dynamics.GRADIENTS`.
         method: solver.
         solver_steps: equal steps over [0, T].
         output_gain: factor on the initial weights of the dynamics' last layer.
@@ -100,7 +100,7 @@ class SketchODEGenerativeConfig:
         require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
         require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
-        require(self.gradient in ("direct", "adjoint"), f"gradient must be direct or adjoint, got {self.gradient!r}")
+        require(self.gradient in GRADIENTS, f"gradient must be one of {sorted(GRADIENTS)}, got {self.gradient!r}")
         require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
         require(self.prior_weight >= 0 and self.flow_weight >= 0, "prior_weight and flow_weight must not be negative")
         require(

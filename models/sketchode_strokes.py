@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ink.table import Ink
 from models.base import Batch, MultiStroke, SketchModel, require
 from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import Dynamics, solve
+from models.nn.dynamics import GRADIENTS, Dynamics, solve
 from models.nn.grid import TimeGrid
 from models.nn.network import Network
 from models.nn.ode import METHODS
@@ -49,7 +49,7 @@ class SketchODEStrokesConfig:
         omega: frequency of a periodic activation.
         learn_omega: learn it.
         time_dependent: give the time to the dynamics.
-        gradient: "direct" or "adjoint".
+        gradient: a key of `models.nn.dynamics.GRADIENTS`.
         method: solver.
         solver_steps: equal steps over one stroke.
         output_gain: factor on the initial weights of the dynamics' last layer.
@@ -82,7 +82,7 @@ class SketchODEStrokesConfig:
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
         require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
         require(self.start_weight >= 0 and self.end_weight >= 0, "start_weight and end_weight must not be negative")
-        require(self.gradient in ("direct", "adjoint"), f"gradient must be direct or adjoint, got {self.gradient!r}")
+        require(self.gradient in GRADIENTS, f"gradient must be one of {sorted(GRADIENTS)}, got {self.gradient!r}")
         require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from models.base import sequence_loss
+from models.nn.dynamics import GRADIENTS
 from models.nn.invertible import InvertibleLinear
 from models.nn.ode import METHODS
 from models.sketchode_generative import SketchODEGenerative, SketchODEGenerativeConfig
@@ -171,7 +172,7 @@ OPTIONS = {
     "bayesian": [True, False],
     "context_size": [0, 3],
     "activation": ["sin", "cos", "tanh", "relu", "sigmoid"],
-    "gradient": ["direct", "adjoint"],
+    "gradient": list(GRADIENTS),
     "method": list(METHODS),
     "learn_omega": [True, False],
     "time_dependent": [True, False],

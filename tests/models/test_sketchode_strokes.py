@@ -13,6 +13,7 @@ from ink import geometry
 from ink.table import Ink
 from models.base import MultiStroke
 from models.nn.activations import ACTIVATIONS
+from models.nn.dynamics import GRADIENTS
 from models.nn.ode import METHODS
 from models.sketchode_strokes import SketchODEStrokes, SketchODEStrokesConfig
 
@@ -205,7 +206,7 @@ OPTIONS = {
     "activation": list(ACTIVATIONS),
     "learn_omega": [True, False],
     "time_dependent": [True, False],
-    "gradient": ["direct", "adjoint"],
+    "gradient": list(GRADIENTS),
     "method": list(METHODS),
 }
 
