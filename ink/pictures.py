@@ -99,16 +99,48 @@ def comparison(rows: Mapping[str, Ink], cell: int = 96, colour: str = "time") ->
     return page
 
 
-def _cells(ink: Ink, cell: int, colour: str) -> np.ndarray:
+def animation(rows: Mapping[str, Ink], cell: int = 128, colour: str = "time") -> list[Image.Image]:
+    """Draw one picture a frame, the rows beside each other, all frames of a row in one scale and place.
+
+    Args:
+        rows: name to frames, all of one length; the names stand under the pictures.
+        cell: side of a drawing's square, pixels: [-1, 1] x [-1, 1], more where ink lies outside.
+        colour: as in `sheet`.
+
+    Raises:
+        ValueError: no rows, no frames, rows of different lengths, or an unknown colour.
+        DataError: a drawing or stroke is empty, or a number not finite.
+    """
+    lengths = {name: len(ink) for name, ink in rows.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"expected rows of one length, 1 or more, got {lengths}")
+    cells = [_cells(_within_unit(ink), cell, colour, fit=False) for ink in rows.values()]
+    frames = []
+    for pictures in zip(*cells, strict=True):
+        page = Image.new("RGB", (len(rows) * cell, cell + _TITLE_ROOM), "white")
+        for column, (name, picture) in enumerate(zip(rows, pictures, strict=True)):
+            page.paste(Image.fromarray(picture), (column * cell, 0))
+            _write(page, name, (column * cell, cell), cell)
+        frames.append(page)
+    return frames
+
+
+def _within_unit(ink: Ink) -> Ink:
+    """Return all drawings shrunk alike, so that the largest coordinate is 0.92 at most."""
+    farthest = max(float(np.abs(ink.x).max()), float(np.abs(ink.y).max()), 1.0) / 0.92
+    return Ink(ink.x / farthest, ink.y / farthest, ink.t, ink.stroke_offsets, ink.drawing_offsets)
+
+
+def _cells(ink: Ink, cell: int, colour: str, fit: bool = True) -> np.ndarray:
     """Return (N, cell, cell, 3) uint8, ink on white."""
     if colour not in ("time", "ink"):
         raise ValueError(f"colour must be 'time' or 'ink', got {colour!r}")
     width, margin = max(1.2, cell / 56), cell / 12
     if colour == "time":
-        coverage, moment = rasterize_clock(ink, cell, width, margin)
+        coverage, moment = rasterize_clock(ink, cell, width, margin, fit)
         rgb = time_colours(moment)
     else:
-        coverage, rgb = rasterize(ink, cell, width, margin), np.array(_INK_RGB)
+        coverage, rgb = rasterize(ink, cell, width, margin, fit), np.array(_INK_RGB)
     share = coverage[..., None].astype(np.float32) / 255
     return np.rint(255 * (1 - share) + rgb * share).astype(np.uint8)
 

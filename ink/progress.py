@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
@@ -68,3 +68,35 @@ def transfers(description: str, files: int) -> Iterator[Transfers]:
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Transfers(bar, bar.add_task(description, total=None, done=0, files=files))
+
+
+@contextmanager
+def shares(description: str, total: int) -> Iterator[Callable[[str, float], None]]:
+    """Give a function (name, share done from 0 to 1) of tasks that run side by side, behind one bar.
+
+    Safe to call from several threads; nothing is drawn when not on a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda name, share: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    done: dict[str, float] = {}
+    lock = Lock()
+    columns = (
+        progress.TextColumn("{task.description} {task.fields[finished]}/{task.fields[tasks]}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        place = bar.add_task(description, total=total, finished=0, tasks=total)
+
+        def report(name: str, share: float) -> None:
+            with lock:
+                done[name] = share
+                finished = sum(value >= 1 for value in done.values())
+                bar.update(place, completed=sum(done.values()), finished=finished)
+
+        yield report

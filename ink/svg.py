@@ -96,6 +96,54 @@ def grid_svg(
     return "\n".join([*lines, "</svg>", ""])
 
 
+def animation_svg(rows: Mapping[str, Ink], *, seconds: float, cell: int = 160, stroke_width: float = 2.5) -> str:
+    """Write frames as one SVG that plays them in a loop, the rows beside each other, without script.
+
+    Args:
+        rows: name to frames, all of one length; the names stand under the pictures.
+        seconds: that the loop lasts.
+        cell: side of a drawing's square, pixels: [-1, 1] x [-1, 1], more where ink lies outside.
+        stroke_width: pixels.
+
+    Raises:
+        ValueError: no rows, no frames, or rows of different lengths.
+        DataError: a drawing or stroke is empty, or a number not finite.
+    """
+    lengths = {name: len(ink) for name, ink in rows.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"expected rows of one length, 1 or more, got {lengths}")
+    count, width, height = next(iter(lengths.values())), cell * len(rows), cell + 2 * _FONT_PX
+    lines = [
+        _open_tag(width, height, f"0 0 {width} {height}"),
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+    ]
+    for column, (name, ink) in enumerate(rows.items()):
+        half = max(float(np.abs(ink.x).max()), float(np.abs(ink.y).max()), 1.0) / 0.92
+        zoom = cell / (2 * half)
+        place = f"translate({cell * column + cell / 2:.1f} {cell / 2:.1f}) scale({zoom:.6g})"
+        lines.append(
+            f'<text x="{cell * column + 4}" y="{cell + _FONT_PX}" font-family="sans-serif" font-size="{_FONT_PX}">'
+            f'{escape(name)}</text>\n<g {_PEN} transform="{place}">'
+        )
+        digits = _decimals(1 / zoom)
+        bodies = _marks(ink, "ink", [stroke_width / zoom] * count, [digits] * count)
+        for frame, body in enumerate(bodies):
+            lines.append(f'<g visibility="hidden">{_showing(frame, count, seconds)}\n{body}\n</g>')
+        lines.append("</g>")
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _showing(frame: int, count: int, seconds: float) -> str:
+    """Return the animation that makes one frame of a loop visible in its turn."""
+    turns = [(0.0, "hidden"), (frame / count, "visible"), ((frame + 1) / count, "hidden")]
+    turns = [turn for turn in turns if turn[0] < 1][0 if frame else 1 :]
+    values, times = ";".join(value for _, value in turns), ";".join(f"{time:.6g}" for time, _ in turns)
+    return (
+        f'<animate attributeName="visibility" calcMode="discrete" dur="{seconds:g}s" repeatCount="indefinite" '
+        f'values="{values}" keyTimes="{times}"/>'
+    )
+
+
 _PEN = 'fill="none" stroke-linecap="round" stroke-linejoin="round"'
 
 

@@ -276,6 +276,18 @@ class Completer(Protocol):
 
 
 @runtime_checkable
+class Abstractor(Protocol):
+    """An autoencoder whose decoder can be made to leave out detail, step by step."""
+
+    @property
+    def can_abstract(self) -> bool:
+        """Whether this model's settings allow it."""
+
+    def abstract(self, z: Tensor, share: float, points: int | None = None) -> Tensor:
+        """As `decode`, with `share` (0 to 1] of the trained detail; 1 is `decode`."""
+
+
+@runtime_checkable
 class Classifier(Protocol):
     """A model that names the class of a drawing."""
 

@@ -150,6 +150,15 @@ class SketchODE(SketchModel):
         xy, logit = self._trajectory(z, self._times(points or self.config.points).tolist(), omega)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
 
+    @property
+    def can_abstract(self) -> bool:
+        """Only periodic dynamics have a frequency to lower."""
+        return self.config.activation in ("sin", "cos")
+
+    def abstract(self, z: Tensor, share: float, points: int | None = None) -> Tensor:
+        """(B, Z) -> (B, T, 3), decoded with this share of the trained frequency (section 5.5)."""
+        return self.decode(z, points, share * self.config.omega)
+
     def to_ink(self, decoded: Tensor) -> Ink:
         """(B, T, 3) -> drawings, each centred on its box."""
         return self.representation.to_ink(decoded)

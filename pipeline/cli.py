@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -228,6 +228,36 @@ def _generate(model: str, out: Path, dataset: str | None, what: str, asked: dict
         _, dataset = commands.prepare(dataset, [])
         commands.generate(dataset, model, out, what, asked)
         typer.echo(str(out))
+
+
+@app.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="a block of `studies` in params.yaml")] = None,
+    budget: Annotated[Literal["small", "paper"], typer.Option(help="small: two cores; paper: one GPU")] = "small",
+    dataset: Annotated[str | None, typer.Option(help="In place of the block's dataset.")] = None,
+    processes: Annotated[int, typer.Option(min=0, help="cells side by side; 0: what the cores allow")] = 0,
+    show: Annotated[bool, typer.Option("--list", help="List the studies and their cells, run nothing.")] = False,
+    set: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run what is left of a study; its page, numbers and pictures. Example: inkmill study ablation"""
+    with _ready() as commands:
+        if show or name is None:
+            rows = commands.studies(name, budget, dataset)
+            if as_json:
+                _print_rows(rows, True)
+            else:
+                _grid(list(rows[0]), [[str(value) for value in row.values()] for row in rows], "Studies", numbers=False)
+            return
+        summary = commands.study(name, budget, dataset, processes, set or [])
+        if as_json:
+            import json
+
+            typer.echo(json.dumps(summary, indent=2))
+            return
+        for verdict in summary["verdicts"]:
+            typer.echo(verdict)
+        typer.echo(f"page      {Path(summary['page']).resolve()}")
 
 
 data_app = typer.Typer(invoke_without_command=True)

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from models.base import SketchModel
+    from pipeline.studies.declare import Budget
 
 STAGES = {"simplified": "simplify", "normalized": "normalize", "augmented": "augment", "shards": "shard"}
 JUDGE = "recognizer"
@@ -35,8 +38,7 @@ def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any]
     """
     from pipeline.settings import build_model, fit_params, run_params
 
-    before = Path("params.yaml").read_text(encoding="utf-8") if Path("params.yaml").exists() else ""
-    try:
+    with _unchanged_if_refused():
         set_values(assignments)
         params = read_params()
         run = run_params(params)
@@ -50,13 +52,21 @@ def prepare(dataset: str | None, assignments: list[str]) -> tuple[dict[str, Any]
         for model in [JUDGE, *run.models]:
             fit_params(params, dataset, model)
             build_model(params, dataset, model, classes=2)
+    return params, dataset
+
+
+@contextmanager
+def _unchanged_if_refused() -> Iterator[None]:
+    """Give params.yaml its text back where what it says is refused."""
+    before = Path("params.yaml").read_text(encoding="utf-8") if Path("params.yaml").exists() else ""
+    try:
+        yield
     except ParamsError:
         if before:
             from ink.files import write_text
 
             write_text("params.yaml", before)
         raise
-    return params, dataset
 
 
 def _check_stages(params: dict[str, Any], dataset: str) -> None:
@@ -281,6 +291,54 @@ def draw(dataset: str, names: list[str], out: Path, count: int, points: int | No
     else:
         with atomic_path(out) as temporary:
             pictures.comparison(rows).save(temporary, format="PNG")
+
+
+def studies(name: str | None, budget: Budget, dataset: str | None) -> list[dict[str, Any]]:
+    """Return the studies as rows, or the cells of one of them, with how many are finished.
+
+    Raises:
+        ParamsError: a block is wrong.
+    """
+    from pipeline.studies.cell import known_fingerprint
+    from pipeline.studies.declare import cells, read_study, study_names
+
+    params = read_params()
+    if name is not None:
+        plan = cells(params, name, budget, dataset)
+        return [{"cell": cell.name, "run before": "yes" if known_fingerprint(cell.folder) else ""} for cell in plan]
+    rows = []
+    for known in study_names(params):
+        study, plan = read_study(params, known), cells(params, known, "small")
+        run_before = sum(known_fingerprint(cell.folder) is not None for cell in plan)
+        rows.append(
+            {
+                "study": known,
+                "dataset": study.dataset,
+                "models": ", ".join(study.models),
+                "cells": len(plan),
+                "run before": run_before,
+                "about": study.about,
+            }
+        )
+    return rows
+
+
+def study(name: str, budget: Budget, dataset: str | None, processes: int, assignments: list[str]) -> dict[str, Any]:
+    """Run what is left of a study; return its numbers.
+
+    Raises:
+        InkmillError: a name or value is wrong, something that the study needs is missing, or a cell failed.
+    """
+    from pipeline.studies.declare import cells
+    from pipeline.studies.flow import run_study
+    from pipeline.studies.identity import fingerprint_of
+
+    with _unchanged_if_refused():
+        set_values(assignments)
+        plan = cells(read_params(), name, budget, dataset)
+    for cell in plan:
+        fingerprint_of(cell)  # what is missing is said before the flow starts
+    return run_study(name, budget, dataset, processes)
 
 
 def data_summary(dataset: str) -> tuple[list[dict[str, Any]], list[Rejected]]:

@@ -48,13 +48,13 @@ class Score:
     test_sha256: str
 
 
-def open_store(experiment: str) -> None:
-    """Make the local store on first use and choose the experiment; artifacts lie in `mlruns/artifacts`."""
+def open_store(experiment: str) -> str:
+    """Make the local store on first use, choose the experiment and return its id; artifacts in `mlruns/artifacts`."""
     artifacts = (ROOT / "artifacts").resolve()
     artifacts.mkdir(parents=True, exist_ok=True)
     if mlflow.get_experiment_by_name(experiment) is None:
         mlflow.create_experiment(experiment, artifact_location=(artifacts / experiment).as_uri())
-    mlflow.set_experiment(experiment)
+    return mlflow.set_experiment(experiment).experiment_id
 
 
 def register(

@@ -22,6 +22,7 @@ from pipeline import report_tables as tables
 from pipeline.report_charts import Series, line_chart
 from pipeline.report_inputs import ModelFiles, ReportInputs, read_inputs, train_command
 from pipeline.report_page import render_page
+from pipeline.report_studies import StudyFound, read_studies
 
 _PAGE = "reports/<dataset>/index.html"
 
@@ -42,12 +43,12 @@ def run(project: Path, dataset: str) -> Path:
         DataError: a file is there but is not what it must be.
     """
     page = project / "reports" / dataset / "index.html"
-    write_text(page, render(read_inputs(project, dataset)))
+    write_text(page, render(read_inputs(project, dataset), read_studies(project, dataset)))
     return page
 
 
-def render(inputs: ReportInputs) -> str:
-    """Return the page as HTML."""
+def render(inputs: ReportInputs, studies: Sequence[StudyFound] = ()) -> str:
+    """Return the page as HTML; `studies`: of the same dataset, to link."""
     nearest = tables.by_huber(inputs.scored)[0].scores
     return render_page(
         "report.html.jinja",
@@ -69,6 +70,7 @@ def render(inputs: ReportInputs) -> str:
         data=tables.data_summary(inputs.counts) if inputs.counts else None,
         missing={model.name: model.missing for model in inputs.models},
         train_command=train_command(inputs.dataset),
+        studies=studies,
         nearest=nearest,
         shard=inputs.test_shards[0].name if inputs.test_shards else "test-00000.parquet",
     )

@@ -63,6 +63,64 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Dots:
+    """One set of dots of a chart.
+
+    Args:
+        name: shown in tooltips.
+        place: index of its colour.
+        x, y: (n,) float64, finite.
+    """
+
+    name: str
+    place: int
+    x: np.ndarray
+    y: np.ndarray
+
+
+def dot_chart(
+    series: Sequence[Dots], x_ticks: Sequence[tuple[float, str]], x_label: str, y_label: str, joined: bool
+) -> str:
+    """Draw dots over common axes, x with ticks of its own; a bar marks each set's mean at each x, a line joins them.
+
+    Args:
+        series: one set or more, each with a dot.
+        x_ticks: place and text.
+        joined: lines through the means; else bars.
+
+    Returns:
+        The svg element; y is logarithmic where its values are above 0 and span a factor of ten.
+    """
+    places = [float(x) for one in series for x in one.x] + [tick for tick, _ in x_ticks]
+    values = np.concatenate([one.y for one in series])
+    low, high, margin = float(values.min()), float(values.max()), 0.06 * (max(places) - min(places) or 1.0)
+    log = low > 0 and high / low > 10
+    y_ticks = log_ticks(low, high) if log else linear_ticks(min(low, 0.9 * low), high)
+    scale = np.log10 if log else np.asarray
+    ends = [float(scale(value)) for value in (low, high, y_ticks[0], y_ticks[-1])]
+    x_of = _axis(min(places) - margin, max(places) + margin, _LEFT, _WIDTH - _RIGHT)
+    y_of = _axis(min(ends), max(ends), _HEIGHT - _BOTTOM - 6, _TOP)
+    marks = [_y_tick(float(y_of(scale(tick))), tick) for tick in y_ticks]
+    marks += [_x_tick(float(x_of(tick)), text) for tick, text in x_ticks]
+    said = []
+    for one in series:
+        at = np.unique(one.x)
+        means = np.array([one.y[one.x == x].mean() for x in at])
+        px, py = x_of(at).tolist(), y_of(scale(means)).tolist()
+        data = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(px, py, strict=True))
+        bars = "".join(f"M{x - 9:.1f} {y:.1f}h18" for x, y in zip(px, py, strict=True))
+        marks.append(f'<path class="line s{one.place}" d="{f"M{data}" if joined else bars}"/>')
+        for x, y in zip(one.x, one.y, strict=True):
+            tip = html.escape(f"{one.name}: {y:.4g}")
+            place = f'cx="{float(x_of(x)):.1f}" cy="{float(y_of(scale(y))):.1f}"'
+            marks.append(f'<circle class="best s{one.place}" {place} r="3.5"><title>{tip}</title></circle>')
+        said.append(f"{one.name}: means {', '.join(f'{mean:.4g}' for mean in means)}")
+    marks.append(_x_label(x_label))
+    alt = html.escape(f"{y_label} by {x_label}{', logarithmic' if log else ''}. {'; '.join(said)}", quote=True)
+    return f"{_opening(alt)}{''.join(marks)}</svg>"
+
+
+@dataclass(frozen=True, eq=False)
 class Bars:
     """One histogram of a chart.
 
@@ -168,10 +226,10 @@ def _y_tick(y: float, value: float) -> str:
     return f'{line}<text class="tick y" x="{_LEFT - 6}" y="{y + 4:.1f}">{number(value)}</text>'
 
 
-def _x_tick(x: float, value: float) -> str:
+def _x_tick(x: float, value: float | str) -> str:
     foot = _HEIGHT - _BOTTOM
-    line = f'<path class="axis" d="M{x:.1f} {foot}v4"/>'
-    return f'{line}<text class="tick x" x="{x:.1f}" y="{foot + 16}">{number(value)}</text>'
+    text = html.escape(value) if isinstance(value, str) else number(value)
+    return f'<path class="axis" d="M{x:.1f} {foot}v4"/><text class="tick x" x="{x:.1f}" y="{foot + 16}">{text}</text>'
 
 
 def _line(series: Series, x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> str:

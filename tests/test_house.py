@@ -12,6 +12,7 @@ import yaml
 from ink.params import dataset_block, read_params, section, set_values
 from models import REGISTRY
 from pipeline.settings import build_model, run_params
+from pipeline.studies.declare import cells
 from stages.augment import AugmentParams
 from stages.download import DownloadParams
 from stages.normalize import NormalizeParams
@@ -48,8 +49,12 @@ def test_deployments_name_flows_datasets_and_models_that_exist() -> None:
     for deployment in content["deployments"]:
         path, _, flow = deployment["entrypoint"].partition(":")
         assert hasattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), flow)
-        assert deployment["parameters"]["dataset"] in PARAMS["datasets"]
-        assert deployment["parameters"]["model"] in REGISTRY
+        given = deployment["parameters"]
+        if flow == "run_study":
+            assert cells(PARAMS, given["name"], given["budget"])
+        else:
+            assert given["dataset"] in PARAMS["datasets"]
+            assert given["model"] in REGISTRY
         for schedule in deployment["schedules"]:
             assert "slug" in schedule and "active" in schedule, "a redeploy would revive a schedule without them"
 
