@@ -43,22 +43,25 @@ def scan(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray, axes: int) ->
 
     Args:
         buffer: (bytes,) uint8.
-        starts, ends: (lines,) int64, each line without its newline.
+        starts, ends: (lines,) int64, each line without its newline, which must follow it: it stops every loop here.
         axes: arrays per stroke.
+
+    Raises:
+        ValueError: a line is not followed by a newline.
     """
-    lines, room = len(starts), len(buffer) // 2 + 1  # a number and what follows it take two bytes or more
+    lines = len(starts)
+    if not np.all(buffer[ends] == ord("\n")):
+        raise ValueError("every line must be followed by its newline")
+    room = len(buffer) // 2 + 1  # a number and what follows it take two bytes or more; all may be in one axis
     status, recognized = np.empty(lines, np.uint8), np.empty(lines, np.int8)
     spans, strokes = np.empty((2, lines, 2), np.int64), np.zeros(lines, np.int64)
-    values, points = np.empty(room), np.empty(room // axes + 1, np.int64)
-    used, n_strokes = _scan(buffer, starts, ends, axes, status, spans, recognized, strokes, values, points)
-    points = points[:n_strokes].copy()
-    coordinates = np.empty((axes, used // axes))
-    _spread(values, points, coordinates)
-    return Scan(status, spans[0], spans[1], recognized, strokes, points, coordinates)
+    values, points = np.empty((axes, room)), np.empty(room, np.int64)
+    used, n_strokes = _scan(buffer, starts, ends, status, spans, recognized, strokes, values, points)
+    return Scan(status, spans[0], spans[1], recognized, strokes, points[:n_strokes].copy(), values[:, :used])
 
 
 @njit(cache=True, nogil=True)
-def _scan(buffer, starts, ends, axes, status, spans, recognized, strokes, values, points):
+def _scan(buffer, starts, ends, status, spans, recognized, strokes, values, points):
     used, n_strokes = 0, 0
     for line in range(len(starts)):
         spans[0, line, :] = -1
@@ -69,7 +72,7 @@ def _scan(buffer, starts, ends, axes, status, spans, recognized, strokes, values
             status[line] = BLANK
             continue
         ok, new_used, new_strokes = _object(
-            buffer, i, ends[line], axes, line, spans, recognized, values, used, points, n_strokes
+            buffer, i, ends[line], line, spans, recognized, values, used, points, n_strokes
         )
         status[line] = PLAIN if ok else OTHER
         if ok:
@@ -79,7 +82,7 @@ def _scan(buffer, starts, ends, axes, status, spans, recognized, strokes, values
 
 
 @njit(cache=True, nogil=True)
-def _object(buffer, i, end, axes, line, spans, recognized, values, used, points, n_strokes):
+def _object(buffer, i, end, line, spans, recognized, values, used, points, n_strokes):
     """Read one line; return whether it is plain, and how far values and strokes are filled."""
     bad = (False, used, n_strokes)
     seen_drawing = False
@@ -103,7 +106,7 @@ def _object(buffer, i, end, axes, line, spans, recognized, values, used, points,
             if seen_drawing:
                 return bad
             seen_drawing = True
-            i, used, n_strokes = _drawing(buffer, i, end, axes, values, used, points, n_strokes)
+            i, used, n_strokes = _drawing(buffer, i, end, values, used, points, n_strokes)
             if i < 0:
                 return bad
         elif buffer[i] == 34:
@@ -136,88 +139,80 @@ def _object(buffer, i, end, axes, line, spans, recognized, values, used, points,
 
 
 @njit(cache=True, nogil=True)
-def _drawing(buffer, i, end, axes, values, used, points, n_strokes):
+def _drawing(buffer, i, end, values, used, points, n_strokes):
     """Read [[[...], [...]], ...] with at least one stroke of at least one point; return (-1, ...) if it is not that."""
+    axes = len(values)
     if buffer[i] != 91:  # [
         return -1, used, n_strokes
     i = _space(buffer, i + 1, end)
     while True:
-        if i >= end or buffer[i] != 91:
+        if buffer[i] != 91:
             return -1, used, n_strokes
         i = _space(buffer, i + 1, end)
         length = -1
         for axis in range(axes):
-            if i >= end or buffer[i] != 91:
+            i, count = _list(buffer, i, end, values[axis], used)
+            if i < 0 or (length >= 0 and count != length):
                 return -1, used, n_strokes
-            first = used
-            i = _space(buffer, i + 1, end)
-            while True:
-                i, number, ok = _number(buffer, i, end)
-                if not ok:
-                    return -1, used, n_strokes
-                values[used] = number
-                used += 1
-                if i < end and buffer[i] == 44:
-                    i = _space(buffer, i + 1, end)
-                    continue
-                i = _space(buffer, i, end)
-                if i >= end:
-                    return -1, used, n_strokes
-                if buffer[i] == 93:  # ]
-                    break
-                if buffer[i] != 44:
-                    return -1, used, n_strokes
-                i = _space(buffer, i + 1, end)
-            if length >= 0 and used - first != length:
-                return -1, used, n_strokes
-            length = used - first
-            i = _space(buffer, i + 1, end)
-            if i >= end or buffer[i] != (93 if axis == axes - 1 else 44):
+            length = count
+            i = _space(buffer, i, end)
+            if buffer[i] != (93 if axis == axes - 1 else 44):  # ] or ,
                 return -1, used, n_strokes
             i = _space(buffer, i + 1, end)
         points[n_strokes] = length
+        used += length
         n_strokes += 1
-        if i >= end or (buffer[i] != 44 and buffer[i] != 93):
-            return -1, used, n_strokes
         if buffer[i] == 93:
             return i + 1, used, n_strokes
+        if buffer[i] != 44:
+            return -1, used, n_strokes
         i = _space(buffer, i + 1, end)
 
 
 @njit(cache=True, nogil=True)
-def _number(buffer, i, end):
-    """Read -?int(.digits)? of at most 18 digits; return the next place, the value, and whether it was one."""
-    negative = i < end and buffer[i] == 45
-    if negative:
-        i += 1
-    first, mantissa, fraction = i, 0, 0
-    while i < end and 48 <= buffer[i] <= 57:
-        mantissa = mantissa * 10 + (buffer[i] - 48)
-        i += 1
-        if i - first > _MAX_DIGITS:
-            return i, 0.0, False
-    digits = i - first
-    if digits == 0 or (digits > 1 and buffer[first] == 48):
-        return i, 0.0, False
-    whole = True
-    if i < end and buffer[i] == 46:
-        whole = False
-        i += 1
-        start = i
-        while i < end and 48 <= buffer[i] <= 57:
+def _list(buffer, i, end, values, start):
+    """Read [numbers], each -?int(.digits)? of at most 18 digits, into values from `start` on.
+
+    Returns:
+        The place after the list, and how many numbers there were, 1 or more; (-1, 0) if it is not that. No function is
+        given an array for each number: its reference would be counted up and down, which takes as long as the number.
+    """
+    bad, at = (-1, 0), start
+    if buffer[i] != 91:  # [
+        return bad
+    i += 1
+    while True:
+        if buffer[i] <= 32:
+            i = _space(buffer, i, end)
+        negative = buffer[i] == 45
+        i += negative
+        first, mantissa, fraction = i, 0, 0
+        while 48 <= buffer[i] <= 57:
             mantissa = mantissa * 10 + (buffer[i] - 48)
             i += 1
-            if digits + i - start > _MAX_DIGITS:
-                return i, 0.0, False
-        fraction = i - start
-        if fraction == 0:
-            return i, 0.0, False
-    if i < end and (buffer[i] == 101 or buffer[i] == 69):  # e, E
-        return i, 0.0, False
-    value = _quotient(mantissa, _POWERS[fraction])
-    if negative and not (whole and mantissa == 0):
-        value = -value
-    return i, value, True
+        length = i - first
+        if length == 0 or (length > 1 and buffer[first] == 48):
+            return bad
+        whole = buffer[i] != 46
+        if not whole:
+            i += 1
+            first = i
+            while 48 <= buffer[i] <= 57:
+                mantissa = mantissa * 10 + (buffer[i] - 48)
+                i += 1
+            fraction = i - first
+            if fraction == 0:
+                return bad
+        if length + fraction > _MAX_DIGITS:  # the mantissa has overflown
+            return bad
+        number = _quotient(mantissa, _POWERS[fraction])
+        values[at] = -number if negative and not (whole and mantissa == 0) else number
+        at += 1
+        if buffer[i] <= 32:
+            i = _space(buffer, i, end)
+        if buffer[i] != 44:
+            return (i + 1, at - start) if buffer[i] == 93 else bad
+        i += 1
 
 
 _POWERS = 10.0 ** np.arange(_MAX_DIGITS + 1)  # each exact in float64
@@ -284,15 +279,3 @@ def _equals(buffer, start, end, text):
         if buffer[start + k] != text[k]:
             return False
     return True
-
-
-@njit(cache=True, nogil=True)
-def _spread(values, points, out):
-    """Lay the axes of each stroke, one after another in `values`, side by side."""
-    axes, read, written = out.shape[0], 0, 0
-    for s in range(len(points)):
-        for axis in range(axes):
-            for k in range(points[s]):
-                out[axis, written + k] = values[read + k]
-            read += points[s]
-        written += points[s]

@@ -99,6 +99,15 @@ def test_fields_come_in_any_order_with_any_spaces_and_strangers_between():
     np.testing.assert_array_equal(found.axes, [[1, 2, 5, 1], [3, 4, 6, 2]])
 
 
+def test_lists_of_any_length_stay_in_their_room():
+    long = b",".join([b"1"] * 5000)
+    for line in (b'{"drawing":[[[' + long + b"]]]}", b'{"drawing":[[[1],[' + long + b"],[1]]]}", b"[" + long):
+        assert list(scanned([line])[0].status) == [OTHER]
+    assert list(scanned([b'{"drawing":[[[' + long + b"]]]}"], axes=1)[0].points) == [5000]
+    with pytest.raises(ValueError, match="followed by its newline"):
+        scan(np.frombuffer(b"{}\n{} ", np.uint8), np.array([0, 3]), np.array([2, 5]), 2)
+
+
 def test_the_mirrors_drawings_are_read_exactly():
     for path in sorted((mirror() / "quickdraw/full/raw").glob("*.ndjson"))[::40]:
         rows = path.read_bytes().splitlines()
