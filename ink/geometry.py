@@ -30,8 +30,9 @@ def simplify(ink: Ink, epsilon: float | np.ndarray) -> Ink:
     """
     per_drawing = np.broadcast_to(np.asarray(epsilon, np.float64), len(ink))
     keep = rdp_mask(ink.x, ink.y, ink.stroke_offsets, np.repeat(per_drawing, np.diff(ink.drawing_offsets)))
-    offsets = np.concatenate([[0], np.cumsum(keep)])[ink.stroke_offsets]
-    return Ink(ink.x[keep], ink.y[keep], ink.t[keep], offsets, ink.drawing_offsets)
+    kept = np.flatnonzero(keep)
+    offsets = np.searchsorted(kept, ink.stroke_offsets)
+    return Ink(ink.x[kept], ink.y[kept], ink.t[kept], offsets, ink.drawing_offsets)
 
 
 def rdp_mask(x: np.ndarray, y: np.ndarray, stroke_offsets: np.ndarray, epsilon: float | np.ndarray) -> np.ndarray:
@@ -78,8 +79,9 @@ def flat64(ink: Ink) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np
                 f"drawings that ink.table.validate refuses belong in quarantine"
             )
     x, y, t = (np.array(values, np.float64) for values in (ink.x, ink.y, ink.t))
-    broken = np.flatnonzero(~np.isfinite(x + y + t))
-    if len(broken):
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum is finite only if every number is
+        suspicious = not np.isfinite(x.sum() + y.sum() + t.sum())
+    if suspicious and len(broken := np.flatnonzero(~np.isfinite(x + y + t))):
         drawing = np.searchsorted(ink.point_offsets, broken[0], side="right") - 1
         raise DataError(
             f"drawing {drawing} of the batch, point {broken[0] - ink.point_offsets[drawing]}: expected finite x, y, t, "
@@ -122,9 +124,9 @@ def bounding_boxes(ink: Ink) -> np.ndarray:
         DataError: a drawing or stroke is empty, or a number not finite.
     """
     x, y, _, _, points = flat64(ink)
-    first = points[:-1]
-    low, high = np.minimum.reduceat, np.maximum.reduceat
-    return np.stack([low(x, first), low(y, first), high(x, first), high(y, first)], axis=1)
+    out = np.empty((len(ink), 4))
+    _boxes(x, y, points, out)
+    return out
 
 
 def unit_circle(ink: Ink) -> tuple[Ink, np.ndarray, np.ndarray, np.ndarray]:
@@ -310,6 +312,16 @@ def _positive(value: float | np.ndarray, count: int, name: str) -> np.ndarray:
 
 def _with_xy(ink: Ink, x: np.ndarray, y: np.ndarray) -> Ink:
     return Ink(x.astype(np.float32), y.astype(np.float32), ink.t, ink.stroke_offsets, ink.drawing_offsets)
+
+
+@njit(cache=True, nogil=True)
+def _boxes(x, y, points, out):
+    for d in range(len(points) - 1):
+        x0 = x1 = x[points[d]]
+        y0 = y1 = y[points[d]]
+        for i in range(points[d] + 1, points[d + 1]):
+            x0, x1, y0, y1 = min(x0, x[i]), max(x1, x[i]), min(y0, y[i]), max(y1, y[i])
+        out[d, 0], out[d, 1], out[d, 2], out[d, 3] = x0, y0, x1, y1
 
 
 @njit(cache=True, nogil=True)

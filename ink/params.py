@@ -19,6 +19,7 @@ from ink.errors import ParamsError
 from ink.files import write_text
 
 PARAMS_FILE = Path("params.yaml")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it: ten times faster, both are safe
 
 
 class Params(BaseModel):
@@ -37,7 +38,7 @@ def read_params(path: Path | str = PARAMS_FILE) -> dict[str, Any]:
         ParamsError: the file is missing, not YAML, or not a mapping.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
     except FileNotFoundError as error:
         raise ParamsError(f"{path}: no such file; run from the project's folder, where params.yaml lies") from error
     except yaml.YAMLError as error:

@@ -295,8 +295,8 @@ def hash64(keys: Iterable[str] | pa.StringArray, prefix: str = "") -> np.ndarray
     start, hashed = prefix.encode(), hashlib.blake2b
     if isinstance(keys, pa.StringArray):
         data, starts = arrow.spans(keys)
-        encoded = (data[a:b] for a, b in itertools.pairwise(starts.tolist()))
-        digests = b"".join([hashed(start + key, digest_size=8).digest() for key in encoded])
+        whole, pairs = bytes(data), itertools.pairwise(starts.tolist())
+        digests = b"".join([hashed(start + whole[a:b], digest_size=8).digest() for a, b in pairs])
     else:
         digests = b"".join([hashed(start + key.encode(), digest_size=8).digest() for key in keys])
     return np.frombuffer(digests, ">u8").astype(np.uint64)

@@ -19,7 +19,7 @@ from ink.params import read_params, section
 from ink.progress import track
 from ink.quarantine import QuarantineWriter, Rejected
 from ink.table import Drawings, validate
-from stages.simplify import SimplifyParams, splits_of
+from stages.preparation import SimplifyParams, splits_of
 
 _BY_SUFFIX = {
     ".inkml": ("inkml",),

@@ -27,7 +27,7 @@ from ink.quarantine import FILE_NAME, Rejected
 from ink.table import SPLITS, Drawings, hash64, iter_drawings
 from pipeline.data_numbers import InkStatistics, lowest_hashes, measure
 from pipeline.report_inputs import natural
-from stages.simplify import SimplifyParams, check
+from stages.preparation import SimplifyParams, check
 
 FOLDERS = {
     "download": "raw",

@@ -15,42 +15,24 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from ink import geometry, thinning
 from ink.errors import DataError, report_errors
-from ink.formats import Batch, reader
+from ink.formats import reader
 from ink.formats.sample import first_drawings
 from ink.manifest import FILE_NAME as MANIFEST_NAME
 from ink.manifest import Tally, describe, header, part_files, read_input, write_manifest
-from ink.params import Params, read_params, section
+from ink.params import read_params, section
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
-from ink.table import Drawings, DrawingsWriter, gathered, hash64, validate
+from ink.table import Drawings, DrawingsWriter, gathered, hash64
 from stages.pieces import Piece, deal, lines_before
+from stages.preparation import SimplifyParams, check, only, simplify
 from stages.workers import WorkerParams, run_tasks
 
 _PROVENANCE = ("path", "bytes", "sha256")  # what is the same from every mirror
 DRAWINGS_PER_GROUP, POINTS_PER_GROUP = 4096, 1 << 20  # of a row group; the batch that reaches one of them ends it
-
-
-class SimplifyParams(Params):
-    """Section `simplify`."""
-
-    epsilon: float = Field(ge=0)
-    unit: thinning.Unit
-    resample: float = Field(ge=0)  # in `unit`; 0: the source's own points
-    frame: Literal["source", "side255", "pixels255"]
-    drop_dots: bool
-    only_recognized: bool
-    max_points: int = Field(ge=2)
-    max_bad_fraction: float = Field(ge=0, le=1)
-    valid_fraction: float = Field(ge=0, lt=1)
-    test_fraction: float = Field(ge=0, lt=1)
-    split_salt: str
-    megabytes_per_part: float = Field(gt=0)
 
 
 @dataclass(frozen=True)
@@ -164,75 +146,15 @@ def _simplified(task: Task, done: Done) -> Iterator[Drawings]:
         if task.sample:
             source = first_drawings(source, task.sample, one_split=getattr(module, "RASTERS", False))
         for batch in source:
-            keys = hash64(batch.drawings.column("key"))
+            keys = hash64(batch.drawings.arrow("key"))
             good, bad = check(batch, piece.source.name, task.settings, keys, seen)
             hashes.append(keys[good])
             done.rejected[-1] += [*batch.rejected, *bad]
             done.n_lines[-1] += batch.n_lines
             done.skipped += batch.skipped
             done.total += len(batch.drawings) + len(batch.rejected) + batch.skipped.total()
-            yield simplify(batch.drawings.take(good), task.settings)
+            yield simplify(only(batch.drawings, good), task.settings)
     done.keys = np.concatenate(hashes)
-
-
-def check(
-    batch: Batch, file: str, settings: SimplifyParams, hashes: np.ndarray, seen: set[int]
-) -> tuple[np.ndarray, list[Rejected]]:
-    """Return the rows of good drawings, and those that break the table's contract; `seen` collects accepted keys.
-
-    Args:
-        batch: of the source file named `file`.
-        settings: a drawing with more than `max_points` is refused, if need be as resampled.
-        hashes: (N,) of the batch's keys.
-        seen: hashes of the keys that are taken.
-    """
-    drawings = batch.drawings
-    why = validate(drawings)
-    lengths = np.diff(drawings.ink.point_offsets)
-    limit = settings.max_points
-    why[(why == "") & (lengths > limit)] = f"more than max_points = {limit} points"
-    sound = np.flatnonzero(why == "")
-    box = geometry.bounding_boxes(drawings.ink.take(sound))  # has no answer for a drawing without points
-    why[sound[(box[:, 0] == box[:, 2]) & (box[:, 1] == box[:, 3])]] = "no extent: all points are equal"
-    if settings.resample:
-        sound = np.flatnonzero(why == "")
-        ink = drawings.ink.take(sound)
-        dense = thinning.resampled_points(ink, settings.resample * thinning.unit_sizes(ink, settings.unit))
-        why[sound[dense > limit]] = f"more than max_points = {limit} points when resampled"
-    for row in np.flatnonzero(why == "").tolist():
-        key = int(hashes[row])
-        if key in seen:
-            why[row] = "duplicate key"
-        seen.add(key)
-    keys = drawings.column("key")
-    bad = [
-        Rejected(file, batch.lines[row], keys[row], why[row], batch.excerpt(row))
-        for row in np.flatnonzero(why != "").tolist()
-    ]
-    return np.flatnonzero(why == ""), bad
-
-
-def simplify(drawings: Drawings, settings: SimplifyParams) -> Drawings:
-    """Simplify the strokes of valid drawings and give each a split."""
-    ink = drawings.ink
-    size = thinning.unit_sizes(ink, settings.unit)
-    thin = thinning.thin(ink, settings.epsilon * size, settings.resample * size if settings.resample else None)
-    if settings.drop_dots:
-        thin = thinning.without_dots(thin)
-    frame = {}
-    if settings.frame != "source":
-        thin, *taken = thinning.on_canvas(thin, geometry.bounding_boxes(ink), settings.frame == "pixels255")
-        frame = dict(zip(("center_x", "center_y", "scale"), taken, strict=True))
-    given = drawings.column("split")
-    split = np.where(given != "", given, splits_of(drawings.column("key"), settings))
-    return drawings.with_ink(thin, split=split, **frame)
-
-
-def splits_of(keys: np.ndarray, settings: SimplifyParams) -> np.ndarray:
-    """Return the split of originals: a hash of (salt, key), so that adding data never moves a drawing."""
-    position = hash64(keys, f"{settings.split_salt}/") / 2.0**64
-    held_out = np.where(position < settings.test_fraction + settings.valid_fraction, "valid", "train")
-    return np.where(position < settings.test_fraction, "test", held_out).astype(object)
 
 
 def _settle_duplicates(tasks: list[Task], results: list[Done]) -> None:

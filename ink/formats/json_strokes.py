@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numba import njit
 
 PLAIN, OTHER, BLANK = 0, 1, 2
@@ -58,6 +59,26 @@ def scan(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray, axes: int) ->
     values, points = np.empty((axes, room)), np.empty(room, np.int64)
     used, n_strokes = _scan(buffer, starts, ends, status, spans, recognized, strokes, values, points)
     return Scan(status, spans[0], spans[1], recognized, strokes, points[:n_strokes].copy(), values[:, :used])
+
+
+def texts_of(buffer: np.ndarray, spans: np.ndarray, prefix: str) -> pa.StringArray:
+    """Return (N,) strings: the prefix, then what lies in the buffer at spans (N, 2) that `scan` gave."""
+    start = np.frombuffer(prefix.encode(), np.uint8)
+    ends = np.concatenate([[0], np.cumsum(spans[:, 1] - spans[:, 0] + len(start))]).astype(np.int32)
+    text = np.empty(ends[-1], np.uint8)
+    _copy_texts(buffer, spans, start, ends, text)
+    return pa.StringArray.from_buffers(len(spans), pa.py_buffer(ends), pa.py_buffer(text if len(text) else b""))
+
+
+@njit(cache=True, nogil=True)
+def _copy_texts(buffer, spans, prefix, ends, out):
+    for n in range(len(spans)):
+        at = ends[n]
+        for k in range(len(prefix)):
+            out[at + k] = prefix[k]
+        at += len(prefix) - spans[n, 0]
+        for i in range(spans[n, 0], spans[n, 1]):
+            out[at + i] = buffer[i]
 
 
 @njit(cache=True, nogil=True)

@@ -10,11 +10,11 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from ink import geometry
+from ink import arrow, geometry
 from ink.formats import Batch
 from ink.formats.collect import BadDrawing
 from ink.formats.json_lines import Facts, FactsOf, Skip, explain, require, text
-from ink.formats.json_strokes import BLANK, PLAIN, Scan, scan
+from ink.formats.json_strokes import BLANK, PLAIN, Scan, scan, texts_of
 from ink.formats.lines import Lines, read_chunks
 from ink.table import Drawings, Ink
 
@@ -71,22 +71,17 @@ def _batch(lines: Lines, path: Path, timed: bool, only_recognized: bool, facts: 
         skipped[UNRECOGNIZED] += int((good & (found.recognized == 0)).sum())
         good &= found.recognized != 0
     rows = np.flatnonzero(good)
-    spans = found.key[rows].tolist()
-    keys = [f"quickdraw/{category}/{lines.buffer[a:b].tobytes().decode()}" for a, b in spans]
-    drawings = Drawings.build(_plain_ink(found, rows), keys, [category] * len(keys), timed=timed)
-    other = explain(lines, to_explain.tolist(), path.name, facts, timed=timed)
-    if len(other.drawings):
-        rows = np.concatenate([rows, np.array(other.lines) - lines.first])
+    keys = texts_of(lines.buffer, found.key[rows], f"quickdraw/{category}/")
+    drawings = Drawings.build(_plain_ink(found, rows), keys, arrow.same(category, len(rows)), timed=timed)
+    rejected = lines.rejected
+    if len(to_explain):
+        other = explain(lines, to_explain.tolist(), path.name, facts, timed=timed)
+        rejected, skipped = [*rejected, *other.rejected], skipped + other.skipped
+        rows = np.concatenate([rows, np.array(other.lines, np.int64) - lines.first])
         order = np.argsort(rows)
         drawings, rows = Drawings.concat([drawings, other.drawings]).take(order), rows[order]
-    return Batch(
-        drawings,
-        (lines.first + rows).tolist(),
-        lambda row: lines.excerpt(rows[row]),
-        [*lines.rejected, *other.rejected],
-        +(skipped + other.skipped),
-        lines.count,
-    )
+    numbers = (lines.first + rows).tolist()
+    return Batch(drawings, numbers, lambda row: lines.excerpt(rows[row]), rejected, +skipped, lines.count)
 
 
 def _plain_ink(found: Scan, rows: np.ndarray) -> Ink:

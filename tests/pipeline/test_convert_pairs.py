@@ -11,7 +11,7 @@ from ink.formats import READERS, quickdraw_simplified, writer, writers
 from ink.formats.quickdraw_lines import file_stem
 from ink.table import SPLITS, Drawings, Ink
 from pipeline.convert import convert
-from stages import normalize, simplify
+from stages import normalize, preparation, simplify
 from tests.ink.formats import samples
 from tests.stages.helpers import SIMPLIFY
 
@@ -40,7 +40,7 @@ def in_order_of(target, drawings):
     """The rows of the source in the order in which the target format gives them back."""
     if target == "sketchrnn_npz":
         split = drawings.column("split")
-        dealt = simplify.splits_of(drawings.column("key"), simplify.SimplifyParams(**SIMPLIFY))
+        dealt = preparation.splits_of(drawings.column("key"), simplify.SimplifyParams(**SIMPLIFY))
         splits = np.where(split == "", dealt, split)
         return sorted(range(len(drawings)), key=lambda n: SPLITS.index(splits[n]))
     if target == "quickdraw_simplified":
