@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +155,12 @@ def part_files(folder: Path, manifest: dict[str, Any]) -> list[Path]:
     Raises:
         DataError: a file is missing or its content is another.
     """
-    paths = []
-    for part in manifest["files"]:
-        path = folder / part["path"]
-        if not path.exists() or sha256_file(path) != part["sha256"]:
+    paths = [folder / part["path"] for part in manifest["files"]]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets go of Python's lock
+        found = list(pool.map(lambda path: sha256_file(path) if path.exists() else None, paths))
+    for path, sha256, part in zip(paths, found, manifest["files"], strict=True):
+        if sha256 != part["sha256"]:
             raise DataError(f"{path}: missing or changed since {manifest['stage']} wrote it; run that stage again")
-        paths.append(path)
     return paths
 
 

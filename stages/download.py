@@ -28,7 +28,7 @@ from pydantic import Field
 from ink.errors import DownloadError, ParamsError, report_errors
 from ink.fetch import Fetched, Partial, Patience, Wanted, count_lines, end_of_lines, fetch, writing
 from ink.files import TEMPORARY_PREFIX, atomic_path, exclusive, sha256_file, write_json
-from ink.formats import digits, reader
+from ink.formats import reader
 from ink.params import Params, dataset_block, read_params, section
 from ink.progress import Transfers, transfers
 from ink.sources import MIRROR_VARIABLE, Origin, Source, check_name, source_of
@@ -71,6 +71,8 @@ def run(out_dir: Path, dataset: str, settings: DownloadParams, licence: str = ""
             same = (settings.url, settings.reader)
             known = {entry["path"]: entry for *source, entry in earlier if tuple(source) == same}
             if settings.reader == "digits":
+                from ink.formats import digits  # its vectoriser takes a second to import
+
                 with atomic_path(out_dir / digits.FILE) as temporary:
                     digits.export(temporary)
                 files = [_whole_entry(out_dir, digits.FILE, f"package:{settings.reader}")]
