@@ -167,13 +167,15 @@ def draw(results: list[dict], baseline: dict[str, float], path: Path) -> None:
     for axis, key, title in zip(axes, TARGET, ("smooth-L1, summed over x and y", "pen accuracy"), strict=True):
         for result in results:
             minutes = [row["wall_s"] / 60 for row in result["curve"]]
-            label = f"{result['model']}, {result['recipe']} recipe, seed {result['seed']}"
+            label = f"{result['model']}, {result['recipe']} recipe"
             axis.plot(minutes, [row[key] for row in result["curve"]], label=label, linewidth=1.4)
         axis.axhline(TARGET[key], color="black", linewidth=0.8, linestyle="--", label="target")
         axis.axhline(baseline[key], color="grey", linewidth=0.8, linestyle=":", label="mean trajectory")
         axis.set(xlabel="wall time, minutes", title=f"validation, free-running: {title}")
         axis.grid(alpha=0.3)
     axes[0].set_yscale("log")
+    axes[0].set_yticks([0.01, 0.02, 0.03, 0.05, 0.1], labels=["0.01", "0.02", "0.03", "0.05", "0.1"])
+    axes[0].minorticks_off()
     axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
