@@ -85,7 +85,8 @@ class SketchODEConfig:
         require(self.latent_size >= 1, f"latent_size must be at least 1, got {self.latent_size}")
         require(self.points >= 2, f"points must be at least 2, got {self.points}")
         require(self.sampling in ("uniform", "union"), f"sampling must be uniform or union, got {self.sampling!r}")
-        require(self.solver_steps >= 1, f"solver_steps must be at least 1, got {self.solver_steps}")
+        whole = isinstance(self.solver_steps, int) and self.solver_steps >= 1
+        require(whole, f"solver_steps must be a whole number of at least 1, got {self.solver_steps!r}")
         require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
         require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
         require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")

@@ -48,6 +48,7 @@ OPTIONS = {
     "observation": ["augmented", "linear"],
     "gradient": list(GRADIENTS),
     "method": list(METHODS),
+    "solver_steps": [1, 24],
 }
 
 
