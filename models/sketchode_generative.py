@@ -13,7 +13,7 @@ How we differ from the paper. F reads H, the velocity of the state a = [s h], an
 velocity is the flow, and s its integral. Were F to read all of z, the density of H(t) would need the derivative of
 the flow with respect to z too, which the paper's formula leaves out; so z = (z_h, z_c), L_dec takes z_h to H(0), F
 reads z_c, and log q(H(t), z_c) = log q(z) - log |det L_dec| - the integral of the trace, exactly. The paper's flat
-p(H) leaves the objective without a lower bound, since hidden units may grow for ever; N(0, I) is the default.
+p(H) leaves the objective without a lower bound, since hidden units may grow for ever: hence N(0, I) as a choice.
 """
 
 from __future__ import annotations

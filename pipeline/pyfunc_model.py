@@ -41,7 +41,7 @@ class SketchPyfunc(PythonModel):
         Args:
             context: MLflow's.
             model_input: N rows, see the module's docstring.
-            params: `points`: samples per decoded drawing, 0 for the trained number.
+            params: `points`: samples per decoded drawing (of a multi-stroke model: per stroke), 0: the trained number.
 
         Raises:
             DataError: a row is not a drawing; says which and why.
