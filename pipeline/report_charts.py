@@ -95,7 +95,7 @@ def dot_chart(
     values = np.concatenate([one.y for one in series])
     low, high, margin = float(values.min()), float(values.max()), 0.06 * (max(places) - min(places) or 1.0)
     log = low > 0 and high / low > 10
-    y_ticks = log_ticks(low, high) if log else linear_ticks(min(low, 0.9 * low), high)
+    y_ticks = log_ticks(low, high) if log else linear_ticks(low - 0.1 * abs(low), high + 0.1 * abs(high))
     scale = np.log10 if log else np.asarray
     ends = [float(scale(value)) for value in (low, high, y_ticks[0], y_ticks[-1])]
     x_of = _axis(min(places) - margin, max(places) + margin, _LEFT, _WIDTH - _RIGHT)
