@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="units of the decoder")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--rate", type=float, default=0.002)
+    parser.add_argument("--start", type=Path, default=None, help="weights to begin with: *.best.safetensors of a run")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
@@ -78,7 +79,15 @@ def main() -> None:
     rows = model.representation.collate(chosen.ink)
     held = {"points": model.representation.collate(valid.ink), "label": torch.zeros(len(valid), dtype=torch.int64)}
     seen = Examples(torch.zeros(len(rows), dtype=torch.int64), lambda rng: rows, held, chosen.ink)
-    settings = {**vars(asked), "arrays": "", "out": "", "config": json.dumps(params["models"][MODEL], sort_keys=True)}
+    if asked.start:
+        model.load_state_dict(load_file(asked.start))
+    settings = {
+        **vars(asked),
+        "arrays": "",
+        "out": "",
+        "start": str(asked.start or ""),
+        "config": json.dumps(params["models"][MODEL], sort_keys=True),
+    }
     settings.pop("threads")
     checkpoint = asked.out.with_suffix(".safetensors")
     best = asked.out.with_suffix(".best.safetensors")

@@ -8,6 +8,7 @@ the others are loops of one `step`, which `torch.compile` can take. Legend: B, T
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,11 @@ class Recurrence(nn.Module, ABC):
         super().__init__()
         self.units = units
         self.dropout = dropout
+        self._compiled: Callable[..., State] | None = None
+
+    def compile_step(self) -> None:
+        """Let training run a compiled step (`torch.compile`; it needs a C++ compiler on the CPU)."""
+        self._compiled = torch.compile(self.step)
 
     @abstractmethod
     def project(self, inputs: Tensor) -> Tensor:
@@ -45,9 +51,10 @@ class Recurrence(nn.Module, ABC):
         """Return the outputs (B, T, H) and the last state."""
         projected = self.project(inputs)
         keep = self._keep(inputs)
+        step = self._compiled if self._compiled is not None and self.training else self.step
         outputs = []
         for t in range(inputs.shape[1]):
-            state = self.step(projected[:, t], inputs[:, t], state, None if keep is None else keep[:, t])
+            state = step(projected[:, t], inputs[:, t], state, None if keep is None else keep[:, t])
             outputs.append(state[0])
         return torch.stack(outputs, 1), state
 

@@ -177,7 +177,7 @@ def test_training_may_stop_at_the_end_of_the_longest_drawing():
     short, whole = model.loss({"points": rows}), model.eval().loss({"points": rows})
     torch.testing.assert_close(short["offsets"], whole["offsets"])
     torch.testing.assert_close(short["pen_real"], whole["pen_real"])
-    assert float(short["pen"]) < float(whole["pen"])
+    assert float(short["pen"].detach()) < float(whole["pen"].detach())
 
 
 def test_temperature_scales_logits_and_variance():
@@ -229,25 +229,25 @@ def test_spherical_paths_keep_their_distance_from_the_origin():
 @pytest.mark.parametrize("cell", ["lstm", "layer_norm", "hyper"])
 @pytest.mark.parametrize("name", ["sketchrnn", "sketchrnn_decoder"])
 def test_every_cell_learns(name, cell):
-    model = tiny(name, cell=cell, recurrent_dropout=0.1).train()
+    model = tiny(name, cell=cell, recurrent_dropout=0.1, max_points=10).train()
     rows = batch_of(model, drawings(12))["points"]
     model.prepare(drawings(12))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
     losses = []
-    for _ in range(30):
+    for _ in range(12):
         loss = model.loss({"points": rows, "step": torch.tensor(0)})["loss"]
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert np.mean(losses[-5:]) < 0.85 * losses[0], losses
+    assert np.mean(losses[-3:]) < losses[0] - 0.1, losses
 
 
 def test_compiling_a_cell_changes_no_number():
     cell = scrambled(HyperLSTM(3, 4, 0.0, 2, 2)).float()
     x = torch.randn(2, 3, 3, generator=generator())
     plain = cell(x, cell.zero_state(x))[0]
-    graph = torch.compile(cell, backend="eager", fullgraph=True)  # no break: the whole loop is one graph
-    torch.testing.assert_close(graph(x, cell.zero_state(x))[0], plain)
+    cell._compiled = torch.compile(cell.step, backend="eager", fullgraph=True)  # one graph: nothing breaks it
+    torch.testing.assert_close(cell.train()(x, cell.zero_state(x))[0], plain)
     assert functional.mse_loss(plain, torch.zeros_like(plain)) > 0
