@@ -58,7 +58,7 @@ def project(folder: Path, mirror: Path, workers: int) -> None:
 
 
 def run_stage(folder: Path, stage: str, before: str, after: str) -> dict[str, float]:
-    """Run one stage in a process of its own; return wall seconds and the peak memory of its process tree in MiB."""
+    """Run one stage in a process of its own; return its seconds, those of processors, and the tree's peak in MiB."""
     places = [f"data/{after}"] if stage == "download" else [f"data/{before}", f"data/{after}"]
     environment = {name: value for name, value in os.environ.items() if name != "INKMILL_MIRROR"}
     started = time.perf_counter()
@@ -70,13 +70,14 @@ def run_stage(folder: Path, stage: str, before: str, after: str) -> dict[str, fl
     peak, done = [0.0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
     watcher.start()
-    code = process.wait()
+    _, status, used = os.wait4(process.pid, 0)  # of its workers too
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()
-    if code:
+    if status:
         raise SystemExit(f"the stage {stage} failed")
-    return {"seconds": round(seconds, 2), "peak_mib": round(peak[0], 1)}
+    processor = used.ru_utime + used.ru_stime
+    return {"seconds": round(seconds, 2), "processor_s": round(processor, 2), "peak_mib": round(peak[0], 1)}
 
 
 def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
@@ -152,6 +153,7 @@ def main() -> None:
                 print(f"{count:9,} drawings  {stage:10}", stages[stage], flush=True)
             seconds = sum(stage["seconds"] for stage in stages.values())
             whole = {"seconds": round(seconds, 2), "per_second": round(count / seconds)}
+            whole["processor_s"] = round(sum(stage["processor_s"] for stage in stages.values()), 2)
             whole["peak_mib"] = max(stage["peak_mib"] for stage in stages.values())
             print(f"{count:9,} drawings  all five  ", whole, flush=True)
             result["runs"].append({"drawings": count, "stages": stages, "all": whole})
