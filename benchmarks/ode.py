@@ -6,7 +6,8 @@
 All contenders share one process, one batch and, but for the LSTM, one set of weights. They are timed in turn,
 round after round, and the medians are told. "matched" takes the rival's steps, one per sampling interval with the
 3/8 rule that torchdiffeq calls rk4, and its outputs and gradients are held to the rival's in float64 first (1e-5);
-"recipe" is what params.yaml trains. Memory is how far a step raises a fresh process's peak, at two numbers of steps.
+"recipe" is what params.yaml trains; the LSTM is teacher-forced, as in the paper, or of its recipe. Memory is how far
+a step raises a fresh process's peak, at two numbers of steps.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def contenders(size: int, latent: int, points: Tensor) -> dict[str, tuple[Callab
         "ours, matched": build("sketchode", size, latent, **MATCHED),
         "ours, matched, adjoint": build("sketchode", size, latent, **MATCHED, gradient="adjoint"),
         "ours, recipe": build("sketchode", size, latent),
-        "LSTM": build("rnn_seq2seq", size, latent),
+        "LSTM": build("rnn_seq2seq", size, latent, own_inputs=0.0),  # teacher-forced, as in the paper
+        "LSTM, recipe": build("rnn_seq2seq", size, latent),
         "rival": RivalSketchODE(build("sketchode", size, latent, **MATCHED), adjoint=True),
     }
     for name, model in models.items():
