@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import numpy as np
+
 from ink.svg import animation_svg
 from ink.table import Drawings, Ink
-from pipeline.report_drawings import by_key, half_extent, ink_svg
+from pipeline.report_drawings import by_key, ink_svg
 from pipeline.report_page import render_page
 from pipeline.studies.declare import StudyParams
 from pipeline.studies.shown import Chart, Shown
 
 _COLOURS = ("#2a62a8", "#c1581b", "#1f7a5c", "#87479c", "#98771f", "#ad3a5c", "#43737f", "#6b6b6b")
 _FILM_FRAME_S = 0.05
+_LARGEST_HALF = 4.0  # of a strip's frame, unit-circle units; what lies further out is cut off
 
 
 def render(study: StudyParams, summary: dict[str, Any], shown: Shown) -> str:
@@ -55,7 +58,10 @@ def _pictures(title: str, models: dict[str, Ink]) -> list[tuple[str, list[str]]]
         keys = [str(n) for n in range(len(ink))]
         found = by_key(Drawings.build(ink, keys, keys))
         drawn[name] = [found.get(key) for key in keys]
-    half = half_extent([strokes for row in drawn.values() for strokes in row])
+    farthest = [
+        np.abs(stroke[:, :2]).max() for row in drawn.values() for strokes in row if strokes for stroke in strokes
+    ]
+    half = float(np.clip(max(farthest, default=1.0), 1.0, _LARGEST_HALF))
     return [
         (name, [ink_svg(strokes, half, f"{title} {name}, {place}") for place, strokes in enumerate(row, start=1)])
         for name, row in drawn.items()
