@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from models.nn import cnf
-from models.nn.dynamics import Dynamics
-from models.nn.fused import rk4_network
+from models.nn.dynamics import Dynamics, solve
 
 SIZE, HIDDEN, CONTEXT, STEPS, DURATION = 64, 76, 16, 25, 5.0
 
@@ -89,7 +88,7 @@ def timings(batch: int, repeats: int) -> dict[str, float]:
 
     def along(signs: Tensor | None, density: bool = True) -> Tensor:
         network = field.network(batch, context)
-        states = rk4_network(start, network, times)[0]
+        states = solve(start, network, times, None, "rk4", "direct")[0]
         return cnf.log_density_along(network, times, states, zeros, signs) if density else states
 
     def jointly(trace: cnf.Trace) -> Tensor:
