@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from safetensors.torch import load_file, save_file
 
-from ink.errors import RegistryError
+from ink.errors import ParamsError, RegistryError, one_line
 from ink.params import suggest
 from models import model_class
 from models.base import SketchModel, build_config
@@ -130,12 +131,23 @@ def find_version(name: str, alias: str | None = None, sha256: str | None = None)
 
 
 def load_registered(found: ModelVersion) -> tuple[SketchModel, dict[str, Any]]:
-    """Return a version's model, in evaluation mode, and its card."""
+    """Return a version's model, in evaluation mode, and its card.
+
+    Raises:
+        RegistryError: the version is of other code: its config or its weights are not those of the model of today.
+    """
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}")) / "artifacts"
     card = json.loads((folder / "config.json").read_text())
-    cls = model_class(card["model"])
-    model = cls(build_config(cls.Config, card["config"], {}, card["model"]))
-    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    try:
+        cls = model_class(card["model"])
+        model = cls(build_config(cls.Config, card["config"], {}, card["model"]))
+        model.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (ParamsError, RuntimeError) as error:
+        raise RegistryError(
+            f"{found.name} version {found.version} was registered by other code than this and does not fit it "
+            f"({one_line(error)}). Train it anew with `inkmill train {card['model']} --dataset {card['dataset']}`, or "
+            f"use it through mlflow.pyfunc, which brings the version's own code"
+        ) from error
     return model.eval(), card
 
 
@@ -156,13 +168,23 @@ def _settle_aliases(
     if old.tags.get("score_test_sha256") == score.test_sha256 and old.tags.get("score_name") == score.name:
         old_score = float(old.tags["score"])
     else:
-        with torch.no_grad():
-            old_score = rescore(load_registered(old)[0])
+        old_score = _rescored(old, rescore)
     if score.value < old_score:
         client.set_registered_model_alias(new.name, "champion", new.version)
         client.set_registered_model_alias(new.name, "challenger", old.version)
     else:
         client.set_registered_model_alias(new.name, "challenger", new.version)
+
+
+def _rescored(old: ModelVersion, rescore: Callable[[SketchModel], float]) -> float:
+    """Return an older version's score on today's test shards; infinity where today's code cannot run it."""
+    try:
+        model = load_registered(old)[0]
+    except RegistryError as error:
+        print(f"{old.name}: the champion cannot be compared and steps down. {error}")
+        return math.inf
+    with torch.no_grad():
+        return rescore(model)
 
 
 def _versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:

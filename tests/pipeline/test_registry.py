@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ink import geometry
 from ink.errors import DataError, RegistryError
@@ -110,6 +111,28 @@ def test_champion_is_the_best_on_the_same_test_and_challenger_the_last_other(sto
     register("race", model_of("sketchode", 4), 0.9, test="b", rescore=rescore)
     assert rescored == [weights_sha256(model_of("sketchode", 2))]
     assert aliases("race") == {"champion": 5, "challenger": 3}
+
+
+@pytest.mark.parametrize("change", ["config", "weights"])
+def test_a_champion_of_other_code_is_named_and_steps_down(store, change, capsys):
+    name = f"aged-{change}"
+    old = register(name, model_of("sketchode", 0), 0.1)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{old.version}")) / "artifacts"
+    if change == "config":  # as of a time when models had no omega
+        card = json.loads((folder / "config.json").read_text())
+        del card["config"]["omega"]
+        (folder / "config.json").write_text(json.dumps(card))
+        reason = "missing omega"
+    else:
+        weights = load_file(folder / "weights.safetensors")
+        weights["cde.first.weight"] = weights.pop("cde.state.weight")
+        save_file(weights, folder / "weights.safetensors")
+        reason = "cde.state.weight"
+    with pytest.raises(RegistryError, match=rf"{name} version 1 was registered by other code.*{reason}.*inkmill train"):
+        registry.load_registered(old)
+    register(name, model_of("sketchode", 1), 0.9, test="b")
+    assert aliases(name) == {"champion": 2, "challenger": 1}
+    assert "steps down" in capsys.readouterr().out
 
 
 def test_what_is_not_there_is_answered_with_what_there_is(store):
