@@ -21,81 +21,51 @@ from torch import Tensor, nn
 
 from ink.table import Ink
 from models.base import Batch, FullSequence, OwnTimes, SketchModel, require, sequence_loss
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS, Dynamics, solve, solve_curve
+from models.nn.dynamics import solve, solve_curve
 from models.nn.fused import stage_times
-from models.nn.ode import METHODS
+from models.nn.grid import TimeGrid
+from models.nn.ode_model import ODEModelConfig, weight_matrices
 from models.nn.ragged import Samples, at_own_times
-from models.nn.spline import derivative_matrix
 
-_WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
 _HIDDEN_LAYERS = 2  # of the dynamics
 
 
 @dataclass(frozen=True)
-class SketchODEConfig:
-    """Settings of SketchODE (section 5.1 unless noted).
+class SketchODEConfig(ODEModelConfig):
+    """Settings of SketchODE (section 5.1 unless noted), beside those of `ODEModelConfig`.
 
     Args:
-        hidden_size: d, size of the CDE's and the ODE's state.
         latent_size: l, size of z.
         points: G_seq, samples per drawing.
         sampling: "uniform": every drawing at the same `points` moments; "union": each at the moments of its own points,
             a batch's trajectory evaluated at the union of them all (appendix D). The solver's steps are the same.
-        duration: T, upper limit of the time range.
-        activation: of the dynamics' hidden layers, a key of `ACTIVATIONS`.
-        omega: frequency of a periodic activation (authors' code: 3).
-        learn_omega: learn it per layer, as sigmoid(f) * 2 omega, starting at omega.
         summary: what of the encoder's trajectory is read: "last" g(t1) (paper) or "max" over time (authors' code).
-        time_dependent: give the time to the dynamics.
         order: of the decoder's equation: 2, a'' = F(a', t, z) (paper), or 1, a' = F(a, t, z).
         observation: how a holds the drawing: "augmented", as its first three components (paper), or read from all of
             it by a "linear" layer (an option of the authors' code).
-        gradient: "direct", "adjoint" (equal, in constant memory) or "continuous", see `models.nn.dynamics.GRADIENTS`.
-        method: solver, a key of `METHODS`.
-        solver_steps: equal steps over [0, T], of the encoder and of the decoder (paper: points - 1).
-        output_gain: factor on the initial weights of the dynamics' last layer. At omega 3 the gradient's norm grew
-            past 10^2 and the digits mostly stayed at the mean drawing; omega and this factor were lowered together.
         start_velocity: of the pen: "constant", the same for all drawings (paper), or read from z ("latent"): an 8 and
             a 1 do not set out in the same direction. Of order 2 with observation "augmented" only.
         pen_weight: weight of the pen's loss against the position's.
     """
 
-    hidden_size: int
     latent_size: int
     points: int
     sampling: str
-    duration: float
-    activation: str
-    omega: float
-    learn_omega: bool
     summary: str
-    time_dependent: bool
     order: int
     observation: str
-    gradient: str
-    method: str
-    solver_steps: int
-    output_gain: float
     start_velocity: str
     pen_weight: float
 
     def __post_init__(self) -> None:
-        require(self.hidden_size >= 4, f"hidden_size must be at least 4, got {self.hidden_size}")
+        super().__post_init__()
         require(self.latent_size >= 1, f"latent_size must be at least 1, got {self.latent_size}")
         require(self.points >= 2, f"points must be at least 2, got {self.points}")
         require(self.sampling in ("uniform", "union"), f"sampling must be uniform or union, got {self.sampling!r}")
-        whole = isinstance(self.solver_steps, int) and self.solver_steps >= 1
-        require(whole, f"solver_steps must be a whole number of at least 1, got {self.solver_steps!r}")
-        require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
-        require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
-        require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
         require(self.start_velocity in ("constant", "latent"), "start_velocity must be 'constant' or 'latent'")
         require(self.summary in ("last", "max"), f"summary must be 'last' or 'max', got {self.summary!r}")
         require(self.order in (1, 2), f"order must be 1 or 2, got {self.order!r}")
         require(self.observation in ("augmented", "linear"), "observation must be 'augmented' or 'linear'")
-        require(self.gradient in GRADIENTS, f"gradient must be one of {sorted(GRADIENTS)}, got {self.gradient!r}")
-        require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
 
 
 class SketchODE(SketchModel):
@@ -107,18 +77,18 @@ class SketchODE(SketchModel):
         super().__init__()
         self.config = config
         size = config.hidden_size
-        self.cde = self._dynamics(size * 4, 0)  # path: x, y, pen, time
+        self.cde = config.dynamics(size * 4, 0, _HIDDEN_LAYERS)  # path: x, y, pen, time
         self.to_latent = nn.Linear(size, config.latent_size)
         linear, latent = config.observation == "linear", config.start_velocity == "latent"
         free = size if linear or (latent and config.order == 2) else size - 3  # without x, y, pen
         self.from_latent = nn.Linear(config.latent_size, free)  # a' at first, or a
-        self.ode = self._dynamics(size, config.latent_size)
+        self.ode = config.dynamics(size, config.latent_size, _HIDDEN_LAYERS)
         self.start_velocity = nn.Parameter(
             torch.zeros(size - free), requires_grad=config.order == 2
         )  # order 1: s(0) = 0
         self.observe = nn.Linear(size, 3, bias=False) if linear else None
         self.pen_offset = nn.Parameter(torch.full((), -1.0))
-        self._slopes: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
+        self.grid = TimeGrid(config.duration, config.solver_steps)
 
     @property
     def representation(self) -> FullSequence | OwnTimes:
@@ -134,9 +104,8 @@ class SketchODE(SketchModel):
         batch = len(points)
         start = points.new_zeros(batch, self.config.hidden_size)
         config, last = self.config, self.config.summary == "last"
-        steps = self._times(config.solver_steps + 1)
         network, path = self.cde.network(batch), self._path(points)
-        states = solve(start, network, steps, path, config.method, config.gradient, last=last)[0]
+        states = solve(start, network, self.grid.times(), path, config.method, config.gradient, last=last)[0]
         summary = states[-1] if last else states.max(0).values
         return self.to_latent(summary)
 
@@ -148,7 +117,7 @@ class SketchODE(SketchModel):
             points: T; the config's if None.
             omega: lower than the trained frequency removes detail (section 5.5).
         """
-        xy, logit = self._trajectory(z, self._times(points or self.config.points).tolist(), omega)
+        xy, logit = self._trajectory(z, self.grid.samples(points or self.config.points).tolist(), omega)
         return torch.cat([xy, torch.sigmoid(logit).unsqueeze(-1)], -1)
 
     @property
@@ -169,7 +138,7 @@ class SketchODE(SketchModel):
         target, weight = batch["points"], self.config.pen_weight
         z = self.encode(target)
         if self.config.sampling == "uniform":
-            return sequence_loss(*self._trajectory(z, self._times(target.shape[1]).tolist()), target, weight)
+            return sequence_loss(*self._trajectory(z, self.grid.samples(target.shape[1]).tolist()), target, weight)
         samples = Samples.of(target, self.config.duration)
         moments, where = samples.union()
         xy, logit = self._trajectory(z, moments.tolist())
@@ -178,23 +147,16 @@ class SketchODE(SketchModel):
 
     def decayed_parameters(self) -> Iterator[nn.Parameter]:
         """The dynamics' weight matrices only (section 5.1)."""
-        for dynamics in (self.cde, self.ode):
-            for parameter in dynamics.parameters():
-                if parameter.dim() == 2:
-                    yield parameter
+        return weight_matrices(self.cde, self.ode)
 
     def _path(self, points: Tensor) -> Callable[[int, int], Tensor]:
         """Return what gives dX/dt, X = (x, y, pen_up, time), (2 (end - first) + 1, B, 4), at steps and halfway."""
-        steps = stage_times(self._times(self.config.solver_steps + 1))
         if self.config.sampling == "union":
-            samples = Samples.of(points, self.config.duration)
+            samples, steps = Samples.of(points, self.config.duration), stage_times(self.grid.times())
             return lambda first, end: samples.derivative(steps[2 * first : 2 * end + 1].to(points)).contiguous()
-        times = self._times(points.shape[1])
+        times = self.grid.samples(points.shape[1])
         path = torch.cat([points, times.to(points).expand(len(points), -1).unsqueeze(-1)], -1)  # (B, T, 4)
-        key = (len(times), points.dtype, points.device)
-        if key not in self._slopes:
-            self._slopes[key] = derivative_matrix(times, steps).to(points)
-        matrix = self._slopes[key]
+        matrix = self.grid.slopes(len(times), points)
         return lambda first, end: torch.einsum("qt,btc->qbc", matrix[2 * first : 2 * end + 1], path).contiguous()
 
     def _trajectory(self, z: Tensor, moments: Sequence[float], omega: float | None = None) -> tuple[Tensor, Tensor]:
@@ -212,7 +174,7 @@ class SketchODE(SketchModel):
         curve = solve_curve(
             torch.cat([self.start_velocity.expand(len(z), -1), free], -1),
             self.ode.network(len(z), z, omega),
-            self._times(config.solver_steps + 1),
+            self.grid.times(),
             moments,
             config.method,
             config.gradient,
@@ -221,22 +183,3 @@ class SketchODE(SketchModel):
         )
         observed = (curve if self.observe is None else self.observe(curve)).transpose(0, 1)  # (B, T, 3)
         return observed[..., :2], observed[..., 2] + self.pen_offset
-
-    def _dynamics(self, outputs: int, context: int) -> Dynamics:
-        config = self.config
-        return Dynamics(
-            size=config.hidden_size,
-            outputs=outputs,
-            context=context,
-            hidden=int(_WIDTH_FACTOR * config.hidden_size),
-            layers=_HIDDEN_LAYERS,
-            activation=config.activation,
-            omega=config.omega,
-            learn_omega=config.learn_omega,
-            time_dependent=config.time_dependent,
-            output_gain=config.output_gain,
-        )
-
-    def _times(self, points: int) -> Tensor:
-        """Return equally spaced times, on the host: they decide what is done, not what it is done with."""
-        return torch.linspace(0, self.config.duration, points, dtype=torch.float64)

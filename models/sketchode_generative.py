@@ -28,36 +28,24 @@ from torch import Tensor, nn
 from ink.table import Ink
 from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
 from models.nn import cnf
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS, Dynamics, solve
+from models.nn.dynamics import solve
 from models.nn.grid import TimeGrid
 from models.nn.invertible import InvertibleLinear
 from models.nn.network import Network
-from models.nn.ode import METHODS
+from models.nn.ode_model import ODEModelConfig, weight_matrices
 
-_WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
 _HIDDEN_LAYERS = 2  # of the dynamics: section 5.1
 _LOG_STD = -3.0  # where the posterior's log standard deviation starts
 _LOG_WEIGHT_STD = -5.0  # where that of the weights starts
 
 
 @dataclass(frozen=True)
-class SketchODEGenerativeConfig:
-    """Settings of generative SketchODE; see `models.sketchode.SketchODEConfig` for those not said here.
+class SketchODEGenerativeConfig(ODEModelConfig):
+    """Settings of generative SketchODE, beside those of `ODEModelConfig`; hidden_size d is also the size of z_h.
 
     Args:
-        hidden_size: d, size of the CDE's and the ODE's state, and of z_h.
         context_size: c, size of z_c, the part of z that the dynamics read; z has d + c numbers.
         points: samples per drawing.
-        duration: T.
-        activation: of the dynamics' hidden layers.
-        omega: frequency of a periodic activation.
-        learn_omega: learn it per layer.
-        time_dependent: give the time to the dynamics.
-        gradient: a key of `models.nn.dynamics.GRADIENTS`.
-        method: solver.
-        solver_steps: equal steps over [0, T].
-        output_gain: factor on the initial weights of the dynamics' last layer.
         pen_weight: weight of the pen's loss against the position's.
         prior_weight: w at the end of the annealing, against the fit, which is a mean over points.
         anneal_from, anneal_to: fractions of the run at which w leaves 0 and is all there.
@@ -69,18 +57,8 @@ class SketchODEGenerativeConfig:
         weight_share: 1 / n, the share of KL[q(theta) || p(theta)] that one drawing bears: 1 / training drawings.
     """
 
-    hidden_size: int
     context_size: int
     points: int
-    duration: float
-    activation: str
-    omega: float
-    learn_omega: bool
-    time_dependent: bool
-    gradient: str
-    method: str
-    solver_steps: int
-    output_gain: float
     pen_weight: float
     prior_weight: float
     anneal_from: float
@@ -93,15 +71,9 @@ class SketchODEGenerativeConfig:
     weight_share: float
 
     def __post_init__(self) -> None:
-        require(self.hidden_size >= 4, f"hidden_size must be at least 4, got {self.hidden_size}")
+        super().__post_init__()
         require(self.context_size >= 0, f"context_size must not be negative, got {self.context_size}")
         require(self.points >= 2, f"points must be at least 2, got {self.points}")
-        require(self.solver_steps >= 1, f"solver_steps must be at least 1, got {self.solver_steps}")
-        require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
-        require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
-        require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
-        require(self.gradient in GRADIENTS, f"gradient must be one of {sorted(GRADIENTS)}, got {self.gradient!r}")
-        require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
         require(self.prior_weight >= 0 and self.flow_weight >= 0, "prior_weight and flow_weight must not be negative")
         require(
             0 <= self.anneal_from < self.anneal_to <= 1,
@@ -121,14 +93,14 @@ class SketchODEGenerative(SketchModel):
         super().__init__()
         self.config = config
         size, latent = config.hidden_size, config.hidden_size + config.context_size
-        self.cde = self._dynamics(size * 4, 0)  # path: x, y, pen, time
+        self.cde = config.dynamics(size * 4, 0, _HIDDEN_LAYERS)  # path: x, y, pen, time
         self.to_mean = nn.Linear(size, latent)
         self.to_log_std = nn.Linear(size, latent)
         with torch.no_grad():
             self.to_log_std.weight.mul_(0.1)
             self.to_log_std.bias.fill_(_LOG_STD)
         self.from_latent = InvertibleLinear(size)  # L_dec
-        self.ode = self._dynamics(size, config.context_size)
+        self.ode = config.dynamics(size, config.context_size, _HIDDEN_LAYERS)
         self.log_weight_std = nn.Parameter(torch.tensor(_LOG_WEIGHT_STD), requires_grad=config.bayesian)
         self.pen_offset = nn.Parameter(torch.full((), -1.0))
         self.grid = TimeGrid(config.duration, config.solver_steps)
@@ -219,10 +191,7 @@ class SketchODEGenerative(SketchModel):
 
     def decayed_parameters(self) -> Iterator[nn.Parameter]:
         """The dynamics' weight matrices only (section 5.1)."""
-        for dynamics in (self.cde, self.ode):
-            for parameter in dynamics.parameters():
-                if parameter.dim() == 2:
-                    yield parameter
+        return weight_matrices(self.cde, self.ode)
 
     def _decode(self, z: Tensor, network: Network, points: int | None) -> Tensor:
         _, xy, logit = self._trajectory(z, network, points or self.config.points)
@@ -289,18 +258,3 @@ class SketchODEGenerative(SketchModel):
     def _solve(self, start: Tensor, network: Network, path: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the states (S + 1, B, d) and the mean state of each step (S, B, d)."""
         return solve(start, network, self.grid.times(start), path, self.config.method, self.config.gradient)
-
-    def _dynamics(self, outputs: int, context: int) -> Dynamics:
-        config = self.config
-        return Dynamics(
-            size=config.hidden_size,
-            outputs=outputs,
-            context=context,
-            hidden=int(_WIDTH_FACTOR * config.hidden_size),
-            layers=_HIDDEN_LAYERS,
-            activation=config.activation,
-            omega=config.omega,
-            learn_omega=config.learn_omega,
-            time_dependent=config.time_dependent,
-            output_gain=config.output_gain,
-        )

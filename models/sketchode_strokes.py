@@ -25,65 +25,38 @@ from torch import Tensor, nn
 
 from ink.table import Ink
 from models.base import Batch, MultiStroke, SketchModel, require
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS, Dynamics, solve
+from models.nn.dynamics import solve
 from models.nn.grid import TimeGrid
 from models.nn.network import Network
-from models.nn.ode import METHODS
+from models.nn.ode_model import ODEModelConfig, weight_matrices
 
-_WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
 _HIDDEN_LAYERS = 1  # of the dynamics: section 5.1
 
 
 @dataclass(frozen=True)
-class SketchODEStrokesConfig:
-    """Settings of multi-stroke SketchODE; see `models.sketchode.SketchODEConfig` for those not said here.
+class SketchODEStrokesConfig(ODEModelConfig):
+    """Settings of multi-stroke SketchODE, beside those of `ODEModelConfig`; duration and steps are of every stroke.
 
     Args:
-        hidden_size: d.
         latent_size: l.
         points_per_stroke: G_stroke, samples per stroke.
         max_strokes: K, strokes per drawing at most, read or written.
-        duration: T, of every stroke.
-        activation: of the dynamics' hidden layers.
-        omega: frequency of a periodic activation.
-        learn_omega: learn it.
-        time_dependent: give the time to the dynamics.
-        gradient: a key of `models.nn.dynamics.GRADIENTS`.
-        method: solver.
-        solver_steps: equal steps over one stroke.
-        output_gain: factor on the initial weights of the dynamics' last layer.
         start_weight: weight of the loss of the start positions against that of the points.
         end_weight: weight of the loss of the end flag.
     """
 
-    hidden_size: int
     latent_size: int
     points_per_stroke: int
     max_strokes: int
-    duration: float
-    activation: str
-    omega: float
-    learn_omega: bool
-    time_dependent: bool
-    gradient: str
-    method: str
-    solver_steps: int
-    output_gain: float
     start_weight: float
     end_weight: float
 
     def __post_init__(self) -> None:
-        require(self.hidden_size >= 4, f"hidden_size must be at least 4, got {self.hidden_size}")
+        super().__post_init__()
         require(self.points_per_stroke >= 2, f"points_per_stroke must be at least 2, got {self.points_per_stroke}")
-        for name in ("latent_size", "max_strokes", "solver_steps"):
+        for name in ("latent_size", "max_strokes"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        require(self.duration > 0 and self.omega > 0, "duration and omega must be positive")
-        require(self.activation in ACTIVATIONS, f"activation must be one of {sorted(ACTIVATIONS)}")
-        require(self.output_gain > 0, f"output_gain must be positive, got {self.output_gain}")
         require(self.start_weight >= 0 and self.end_weight >= 0, "start_weight and end_weight must not be negative")
-        require(self.gradient in GRADIENTS, f"gradient must be one of {sorted(GRADIENTS)}, got {self.gradient!r}")
-        require(self.method in METHODS, f"method must be one of {sorted(METHODS)}, got {self.method!r}")
 
 
 class SketchODEStrokes(SketchModel):
@@ -95,11 +68,11 @@ class SketchODEStrokes(SketchModel):
         super().__init__()
         self.config = config
         size, latent = config.hidden_size, config.latent_size
-        self.cde = self._dynamics(size * 3, 0)  # path: x, y, time
+        self.cde = config.dynamics(size * 3, 0, _HIDDEN_LAYERS)  # path: x, y, time
         self.read_on = _mlp(size + 2, size)  # U: g_k(t0) from g_{k-1}(t1) and where stroke k starts
         self.to_latent = nn.Linear(size, latent)
         self.from_latent = nn.Linear(latent, 2 * size)  # A_0
-        self.ode = self._dynamics(size, latent)
+        self.ode = config.dynamics(size, latent, _HIDDEN_LAYERS)
         self.write_on = _mlp(2 * size, size)  # V: first velocity of stroke k from A_{k-1}(t1)
         self.start = _mlp(2 * size, 2)  # v_k, where stroke k starts, from the same
         self.end = _mlp(2 * size, 1)  # logit of r_k, from A_k(t1)
@@ -183,10 +156,7 @@ class SketchODEStrokes(SketchModel):
 
     def decayed_parameters(self) -> Iterator[nn.Parameter]:
         """The dynamics' weight matrices only (section 5.1)."""
-        for dynamics in (self.cde, self.ode):
-            for parameter in dynamics.parameters():
-                if parameter.dim() == 2:
-                    yield parameter
+        return weight_matrices(self.cde, self.ode)
 
     def _write(self, before: Tensor, z: Tensor, points: int, omega: float | None) -> tuple[Tensor, Tensor]:
         """Integrate one stroke from A of the one before, (B, 2 d); return it from its start, (B, G, 2), and its A."""
@@ -198,21 +168,6 @@ class SketchODEStrokes(SketchModel):
     def _solve(self, start: Tensor, network: Network, path: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the states (S + 1, B, d) and the mean state of each step (S, B, d)."""
         return solve(start, network, self.grid.times(start), path, self.config.method, self.config.gradient)
-
-    def _dynamics(self, outputs: int, context: int) -> Dynamics:
-        config = self.config
-        return Dynamics(
-            size=config.hidden_size,
-            outputs=outputs,
-            context=context,
-            hidden=int(_WIDTH_FACTOR * config.hidden_size),
-            layers=_HIDDEN_LAYERS,
-            activation=config.activation,
-            omega=config.omega,
-            learn_omega=config.learn_omega,
-            time_dependent=config.time_dependent,
-            output_gain=config.output_gain,
-        )
 
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:

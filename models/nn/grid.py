@@ -21,13 +21,20 @@ class TimeGrid:
         self.duration, self.steps = duration, steps
         self._matrices: dict[tuple[str, int, torch.dtype, torch.device], Tensor] = {}
 
-    def times(self, like: Tensor) -> Tensor:
-        """Return (S + 1,): the ends of the steps."""
+    def times(self, like: Tensor | None = None) -> Tensor:
+        """Return (S + 1,): the ends of the steps; dtype and device as of `samples`."""
         return self.samples(self.steps + 1, like)
 
-    def samples(self, points: int, like: Tensor) -> Tensor:
-        """Return (points,) uniform times from 0 to T."""
+    def samples(self, points: int, like: Tensor | None = None) -> Tensor:
+        """Return (points,) uniform times from 0 to T, of the dtype and device of `like`; None: float64 on the host."""
+        like = torch.empty(0, dtype=torch.float64) if like is None else like
         return torch.linspace(0, self.duration, points, dtype=like.dtype, device=like.device)
+
+    def slopes(self, points: int, like: Tensor) -> Tensor:
+        """Return (2 S + 1, points): it leads from uniform samples to the derivative of their natural cubic spline at
+        each step's end and middle, in order.
+        """
+        return self._matrix("slope", points, like)
 
     def path(self, samples: Tensor) -> Tensor:
         """Return (2 S + 1, ..., C + 1) derivative of (samples, time) at each step's end and middle, in order.
@@ -36,7 +43,7 @@ class TimeGrid:
             samples: (..., T, C) uniform in time, joined by a natural cubic spline.
         """
         points = samples.shape[-2]
-        slopes = self._matrix("slope", points, samples) @ samples  # (..., 2 S + 1, C)
+        slopes = self.slopes(points, samples) @ samples  # (..., 2 S + 1, C)
         return torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1).movedim(-2, 0).contiguous()
 
     def positions(self, velocities: Tensor, means: Tensor) -> Tensor:
@@ -61,8 +68,7 @@ class TimeGrid:
     def _matrix(self, kind: str, points: int, like: Tensor) -> Tensor:
         key = (kind, points, like.dtype, like.device)
         if key not in self._matrices:
-            double = torch.empty(0, dtype=torch.float64)
-            samples, steps = self.samples(points, double), self.times(double)
+            samples, steps = self.samples(points), self.times()
             made = derivative_matrix(samples, stage_times(steps)) if kind == "slope" else hermite_matrix(steps, samples)
             self._matrices[key] = made.to(like)
         return self._matrices[key]
