@@ -308,14 +308,14 @@ def data_sources(as_json: AsJson = False) -> None:
 def data_stats(dataset: Dataset = None, as_json: AsJson = False) -> None:
     """Write a page of statistics with pictures. Example: inkmill data stats --dataset quickdraw"""
     with _ready():
-        from pipeline import data_report
+        from pipeline.statistics import inputs, page
 
         if as_json:
             import json
 
-            typer.echo(json.dumps(data_report.as_json(data_report.read_numbers(Path(), dataset)), indent=2))
+            typer.echo(json.dumps(page.as_json(inputs.read_numbers(Path(), dataset)), indent=2))
         else:
-            typer.echo(str(data_report.run(Path(), dataset)))
+            typer.echo(str(page.run(Path(), dataset)))
 
 
 @app.command()
@@ -341,7 +341,7 @@ def report(
 ) -> None:
     """Write the report page from what has been trained. Example: inkmill report --open"""
     with _ready() as commands:
-        from pipeline.report import run as write_report
+        from pipeline.report.page import run as write_report
 
         _, dataset = commands.prepare(dataset, [])
         page = write_report(Path(), dataset).resolve()

@@ -9,8 +9,8 @@ import numpy as np
 
 from ink.svg import animation_svg
 from ink.table import Drawings, Ink
-from pipeline.report_drawings import by_key, ink_svg
-from pipeline.report_page import render_page
+from pipeline.report.drawings import by_key, ink_svg
+from pipeline.report.render import render_page
 from pipeline.studies.declare import StudyParams
 from pipeline.studies.shown import Chart, Shown
 

@@ -19,7 +19,7 @@ from ink.pictures import animation, comparison
 from ink.svg import animation_svg
 from pipeline import registry, results, tracking
 from pipeline.checkpoint import fingerprint
-from pipeline.report import run as write_report
+from pipeline.report.page import run as write_report
 from pipeline.studies import page
 from pipeline.studies.cell import ROOT, Finished
 from pipeline.studies.declare import read_study

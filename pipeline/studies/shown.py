@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ink.table import Ink
-from pipeline.report_tables import THOUSANDTHS
+from pipeline.report.tables import THOUSANDTHS
 from pipeline.studies.cell import Finished
 
 _ERRORS = 2.0  # standard errors that a difference must exceed to count

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ink.params import Params, suggest
-from pipeline.report_charts import Dots, Series, dot_chart, line_chart
+from pipeline.report.charts import Dots, Series, dot_chart, line_chart
 from pipeline.studies.cell import Finished
 from pipeline.studies.shown import (
     THOUSANDTHS,

@@ -6,7 +6,7 @@ import pytest
 from ink.formats import READERS, mnist_idx, reader
 from ink.manifest import read_manifest
 from ink.table import Drawings, read_drawings
-from pipeline.data_inputs import raw_sample
+from pipeline.statistics.inputs import raw_sample
 from stages import download, simplify
 from tests.ink.formats import samples
 from tests.stages.helpers import ALONE, SIMPLIFY, balanced, download_params, mirror

@@ -25,8 +25,8 @@ from ink.params import PARAMS_FILE, dataset_block, read_params
 from ink.progress import track
 from ink.quarantine import FILE_NAME, Rejected
 from ink.table import SPLITS, Drawings, hash64, iter_drawings
-from pipeline.data_numbers import InkStatistics, lowest_hashes, measure
-from pipeline.report_inputs import natural
+from pipeline.report.inputs import natural
+from pipeline.statistics.numbers import InkStatistics, lowest_hashes, measure
 from stages.preparation import SimplifyParams, check
 
 FOLDERS = {

@@ -15,11 +15,11 @@ import numpy as np
 from ink import geometry
 from ink.files import write_text
 from ink.table import SPLITS
-from pipeline.data_inputs import ClassCounts, DataNumbers, Stage, read_numbers
-from pipeline.data_numbers import PROFILE_BINS, PROFILE_POINTS, SHARE_EDGES, Histogram, InkStatistics
-from pipeline.report_charts import Bars, histogram_chart
-from pipeline.report_drawings import by_key, half_extent, ink_svg
-from pipeline.report_page import render_page
+from pipeline.report.charts import Bars, histogram_chart
+from pipeline.report.drawings import by_key, half_extent, ink_svg
+from pipeline.report.render import render_page
+from pipeline.statistics.inputs import ClassCounts, DataNumbers, Stage, read_numbers
+from pipeline.statistics.numbers import PROFILE_BINS, PROFILE_POINTS, SHARE_EDGES, Histogram, InkStatistics
 
 _FEWEST_BARS, _MOST_BARS = 10, 36
 _LINEAR_UP_TO = 40  # counts no larger are drawn one bar a number

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ink.table import SPLITS
-from pipeline.report_inputs import Counts, PerDrawing, ReportInputs, Scored, natural
+from pipeline.report.inputs import Counts, PerDrawing, ReportInputs, Scored, natural
 
 THOUSANDTHS = "\u00d7\u00a010⁻³"
 _ABSENT = "\u2013"

@@ -16,21 +16,10 @@ from typer.testing import CliRunner
 
 from ink.errors import DataError, ParamsError
 from ink.manifest import read_manifest
-from ink.table import Drawings, Ink, iter_drawings
+from ink.table import iter_drawings
 from ink.thinning import Unit
-from pipeline import data_inputs, data_report
 from pipeline.cli import app
-from pipeline.data_numbers import (
-    COUNT_EDGES,
-    LOG_EDGES,
-    PROFILE_BINS,
-    SHARE_EDGES,
-    Histogram,
-    InkStatistics,
-    lowest_hashes,
-    measure,
-    speed_profiles,
-)
+from pipeline.statistics import inputs, page
 from stages import augment, download, normalize, shard, simplify
 from tests.stages.helpers import ALONE, AUGMENT, SIMPLIFY, download_params, mirror, record, write_category
 
@@ -90,98 +79,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-def strokes(*drawings: list[list[tuple[float, float, float]]], timed: bool = True) -> Drawings:
-    ink = Ink.from_strokes([[np.array(stroke) for stroke in drawing] for drawing in drawings])
-    return Drawings.build(ink, [f"k{n}" for n in range(len(ink))], ["a"] * len(ink), timed=timed)
-
-
-def walks(count: int, seed: int = 0) -> Drawings:
-    rng = np.random.default_rng(seed)
-    drawings = []
-    for _ in range(count):
-        lengths, clock, drawing = rng.integers(1, 30, rng.integers(1, 6)), 0.0, []
-        for n in lengths:
-            t = clock + np.cumsum(rng.exponential(0.02, n) * (rng.random(n) < 0.9))
-            drawing.append(np.stack([*rng.normal(0, 20, (2, n)).cumsum(1), t], axis=1))
-            clock = t[-1] + rng.random()
-        drawings.append(drawing)
-    labels = [("a", "b", "c")[n % 3] for n in range(count)]
-    return Drawings.build(Ink.from_strokes(drawings), [f"w{n}" for n in range(count)], labels, timed=True)
-
-
-def plain(statistics: InkStatistics) -> list[object]:
-    """Every number of the statistics, the histograms' included."""
-    found: list[object] = []
-    for value in vars(statistics).values():
-        if isinstance(value, Histogram):
-            rest = (value.below, value.above, value.millionths, value.smallest, value.largest)
-            found += [value.counts.tolist(), *rest]
-        else:
-            found.append(value.tolist() if isinstance(value, np.ndarray) else value)
-    return found
-
-
-def test_numbers_of_two_drawings_are_those_worked_out_by_hand() -> None:
-    """A 3 by 4 box (diagonal 5): 7 long in 2 s, a pause of 1 s, a dot; and a line as long as its diagonal in 4 s."""
-    found = measure([strokes(
-        [[(0, 0, 0), (3, 0, 1), (3, 4, 2)], [(1, 1, 3)]],
-        [[(0, 0, 0), (10, 0, 4)]],
-    )])  # fmt: skip
-    assert (found.drawings, found.timed, found.n_points, found.n_strokes) == (2, 2, 6, 3)
-    assert (found.points.mean, found.points.smallest, found.points.largest) == (3, 2, 4)
-    assert (found.strokes.quantile(0.5), found.strokes.largest) == (1, 2)
-    assert found.stroke_length.mean == pytest.approx((7 / 5 + 0 + 1) / 3, abs=1e-6) and found.stroke_length.below == 1
-    assert found.duration.mean == pytest.approx((3 + 4) / 2) and found.duration.largest == 4
-    assert found.pen_down.mean == pytest.approx((2 / 3 + 1) / 2, abs=1e-6) and found.pen_down.largest == 1
-    assert found.speed.total == 2 and found.speed.largest == pytest.approx(0.7) and found.speed.smallest == 0.25
-    assert found.profile_strokes == 0
-
-
-def test_a_speed_profile_is_the_derivative_of_the_way() -> None:
-    """Way t² has speed 2 t of its mean; a pen at rest for the first half covers all in the second."""
-    t = np.linspace(0, 1, 2001)
-    ink = Ink.from_strokes([
-        [np.stack([t**2, 0 * t, 3 * t], axis=1)],
-        [np.array([[0, 0, 0], [0, 0, 1], [5, 0, 2]])],
-    ])  # fmt: skip
-    travelled = ink.x.astype(np.float64)
-    speed = speed_profiles(ink, travelled, np.array([0, 1])) * PROFILE_BINS
-    assert np.allclose(speed[0], 2 * (np.arange(PROFILE_BINS) + 0.5) / PROFILE_BINS, atol=1e-3)
-    assert np.allclose(speed[1], np.repeat([0, 2], PROFILE_BINS // 2), atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [1, 7, 64])
-def test_the_cut_into_batches_changes_no_number_and_no_sample(size: int) -> None:
-    drawings = walks(200)
-    order = np.random.default_rng(size).permutation(200)
-    batches = [drawings.take(order[first : first + size]) for first in range(0, 200, size)]
-    assert plain(measure(batches)) == plain(measure([drawings]))
-    whole, kept = lowest_hashes(Drawings.concat([]), drawings, ["a", "c"], 5), Drawings.concat([])
-    for batch in batches:
-        kept = lowest_hashes(kept, batch, ["a", "c"], 5)
-    assert kept.column("key").tolist() == whole.column("key").tolist()
-    assert sorted(kept.column("label").tolist()) == ["a"] * 5 + ["c"] * 5
-
-
-@pytest.mark.parametrize("edges", [COUNT_EDGES, LOG_EDGES, SHARE_EDGES], ids=["counts", "sizes", "shares"])
-def test_quantiles_and_means_agree_with_numpy(edges: np.ndarray) -> None:
-    rng = np.random.default_rng(1)
-    values = {0.5: rng.integers(1, 400, 999), 1e-5: rng.lognormal(0, 2, 999), 0.0: rng.random(999)}[edges[0]]
-    found = Histogram.empty(edges).plus(values[:500]).plus(values[500:])
-    assert found.total == 999 and found.mean == pytest.approx(values.mean(), abs=1e-6)
-    for q in (0.0, 0.05, 0.5, 0.95, 1.0):
-        true = np.quantile(values, q, method="inverted_cdf")
-        assert found.quantile(q) == pytest.approx(true, rel=0 if edges is COUNT_EDGES else 0.02, abs=0.005)
-
-
-def test_values_outside_the_bins_are_counted_and_no_sum_overflows() -> None:
-    found = Histogram.empty(LOG_EDGES).plus(np.array([0.0, -1.0, 1e30])).plus(np.full(10**5, 9e11))
-    assert (found.below, found.above, found.smallest, found.largest) == (2, 100_001, -1.0, 1e30)
-    assert found.millionths == 10**5 * 9 * 10**17 + 10**18 - 10**6
-
-
 def test_counts_bytes_and_points_are_those_of_the_files(built: Path) -> None:
-    numbers = data_inputs.read_numbers(built, "q")
+    numbers = inputs.read_numbers(built, "q")
     by_name = {stage.name: stage for stage in numbers.stages}
     simplified = by_name["simplify"]
     assert (simplified.came, simplified.out, simplified.quarantined) == (45, 40, 2)
@@ -203,24 +102,24 @@ def test_counts_bytes_and_points_are_those_of_the_files(built: Path) -> None:
 
 
 def test_hostile_titles_and_excerpts_stay_text(built: Path) -> None:
-    page = Page(data_report.run(built, "q").read_text(encoding="utf-8"))
-    assert page.tags.count("script") == 1 and page.fetched == []
-    assert '<script src="http://evil.example/x.js">' in page.text and "\u202e" not in page.text.split("Quarantine")[1]
-    assert "cat.ndjson:44" in page.text and "Speed within a stroke" not in page.text
-    assert "Duration of a drawing" in page.text
+    shown = Page(page.run(built, "q").read_text(encoding="utf-8"))
+    assert shown.tags.count("script") == 1 and shown.fetched == []
+    assert '<script src="http://evil.example/x.js">' in shown.text and "\u202e" not in shown.text.split("Quarantine")[1]
+    assert "cat.ndjson:44" in shown.text and "Speed within a stroke" not in shown.text
+    assert "Duration of a drawing" in shown.text
 
 
 def test_hostile_labels_stay_text_and_classes_beyond_the_bound_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_inputs, "SHEET_CLASSES", 3)
+    monkeypatch.setattr(inputs, "SHEET_CLASSES", 3)
     names = [f"<b>&{n}\"'" for n in range(5)]
     for name in names:
         write_category(tmp_path / "source" / "quickdraw", [record(n, word=name) for n in range(2)], name)
     build(tmp_path, categories=tuple(names))
-    page = Page(data_report.run(tmp_path).read_text(encoding="utf-8"))
-    assert page.tags.count("b") == 3 and all(name in page.text for name in names)
-    assert "3 of 5 classes" in page.text and "The other 2 classes" in page.text
+    shown = Page(page.run(tmp_path).read_text(encoding="utf-8"))
+    assert shown.tags.count("b") == 3 and all(name in shown.text for name in names)
+    assert "3 of 5 classes" in shown.text and "The other 2 classes" in shown.text
 
 
 def test_an_untimed_source_shows_no_times(tmp_path: Path) -> None:
@@ -229,9 +128,9 @@ def test_an_untimed_source_shows_no_times(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "cat.ndjson").write_text("\n".join(lines))
     build(tmp_path, reader="quickdraw_simplified")
-    numbers = data_inputs.read_numbers(tmp_path, "q")
-    said = json.dumps(data_report.as_json(numbers))
-    text = Page(data_report.render(numbers)).text
+    numbers = inputs.read_numbers(tmp_path, "q")
+    said = json.dumps(page.as_json(numbers))
+    text = Page(page.render(numbers)).text
     assert "This source has no clock" in text and "Duration of a drawing" not in text
     assert '"duration"' not in said and '"speed_profile"' not in said and numbers.raw.timed == 0
 
@@ -241,25 +140,25 @@ def test_the_raw_sample_is_bounded_spread_and_the_same_every_time(
 ) -> None:
     write_category(tmp_path / "source" / "quickdraw", [record(n) for n in range(1500)])
     build(tmp_path)
-    monkeypatch.setattr(data_inputs, "MOST_RAW", 200)
-    monkeypatch.setattr(data_inputs, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(inputs, "MOST_RAW", 200)
+    monkeypatch.setattr(inputs, "_PIECE_BYTES", 1000)
     folder = tmp_path / "data/raw/q"
     settings = simplify.SimplifyParams(**SIMPLIFY)
     manifest = read_manifest(folder, "download")
     keys = [
-        [int(key.rsplit("/")[-1]) for part in data_inputs.raw_sample(folder, manifest, settings, 1500)
+        [int(key.rsplit("/")[-1]) for part in inputs.raw_sample(folder, manifest, settings, 1500)
          for key in part.column("key")]
         for _ in range(2)
     ]  # fmt: skip
     assert keys[0] == keys[1] == sorted(set(keys[0]))
     assert 150 < len(keys[0]) < 250 and np.histogram(keys[0], 10, (0, 1500))[0].min() > 5
-    assert "a sample of" in Page(data_report.render(data_inputs.read_numbers(tmp_path, "q"))).text
+    assert "a sample of" in Page(page.render(inputs.read_numbers(tmp_path, "q"))).text
 
 
 @pytest.mark.parametrize("unit", get_args(Unit))
 def test_every_unit_of_the_simplification_has_words(built: Path, unit: str) -> None:
-    numbers = dataclasses.replace(data_inputs.read_numbers(built, "q"), unit=unit, resample=1.5)
-    text = Page(data_report.render(numbers)).text
+    numbers = dataclasses.replace(inputs.read_numbers(built, "q"), unit=unit, resample=1.5)
+    text = Page(page.render(numbers)).text
     assert re.search(r"ε = 0.01 \([\w' ]{10,}\) from points placed every 1.5 of that unit", text)
 
 
@@ -267,19 +166,19 @@ def test_faults_are_one_paragraph_that_says_what_to_do(built: Path, tmp_path: Pa
     project = tmp_path / "copy"
     shutil.copytree(built, project)
     with pytest.raises(ParamsError, match="is not in params"):
-        data_inputs.read_numbers(project, "nothing")
+        inputs.read_numbers(project, "nothing")
     shard_file = next((project / "data/shards/q").glob("test-*"))
     shard_file.unlink()
     with pytest.raises(DataError, match="missing since shard wrote it"):
-        data_inputs.read_numbers(project, "q")
+        inputs.read_numbers(project, "q")
     shutil.rmtree(project / "data/shards")
     with pytest.raises(DataError, match="run the stage shard first"):
-        data_inputs.read_numbers(project, "q")
+        inputs.read_numbers(project, "q")
     part = project / "data/simplified/q/part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-20])
     shutil.copytree(built / "data/shards", project / "data/shards")
     with pytest.raises(DataError, match="missing or changed since simplify"):
-        data_inputs.read_numbers(project, "q")
+        inputs.read_numbers(project, "q")
 
 
 def test_stages_of_different_runs_are_warned_of(built: Path, tmp_path: Path) -> None:
@@ -290,7 +189,7 @@ def test_stages_of_different_runs_are_warned_of(built: Path, tmp_path: Path) -> 
     manifest["params"]["simplify"]["epsilon"] = 0.5
     manifest["params"]["augment"]["copies"] = 9
     path.write_text(json.dumps(manifest))
-    assert [text.split(";")[0] for text in data_inputs.read_numbers(project, "q").warnings] == [
+    assert [text.split(";")[0] for text in inputs.read_numbers(project, "q").warnings] == [
         "shard did not read what augment has here: it is older or newer"
     ]
 
@@ -315,7 +214,7 @@ def test_real_drawings_have_points_and_durations_that_their_files_say(tmp_path: 
     path.write_text(text)
     build(tmp_path, categories=("owl",))
     kept = [r["drawing"] for line in text.splitlines() if (r := json.loads(line))["recognized"]]
-    numbers = data_inputs.read_numbers(tmp_path, "q")
+    numbers = inputs.read_numbers(tmp_path, "q")
     assert numbers.raw.n_points == sum(len(stroke[0]) for drawing in kept for stroke in drawing)
     assert numbers.raw.n_strokes == numbers.simplified.n_strokes == sum(map(len, kept))
     seconds = [(drawing[-1][2][-1] - drawing[0][2][0]) / 1000 for drawing in kept]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report_drawings import Strokes, by_key, half_extent, ink_svg
-from pipeline.report_inputs import ModelFiles, PerDrawing, ReportInputs, keys_and_labels, natural, read_rows
-from pipeline.report_tables import THOUSANDTHS
+from pipeline.report.drawings import Strokes, by_key, half_extent, ink_svg
+from pipeline.report.inputs import ModelFiles, PerDrawing, ReportInputs, keys_and_labels, natural, read_rows
+from pipeline.report.tables import THOUSANDTHS
 
 _EXAMPLES = 24  # about so many in all, but at least two a class and at most a dozen
 _MOST_CLASSES = 24

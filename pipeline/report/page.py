@@ -1,8 +1,8 @@
 """The report stage: one self-contained page that compares the models of a dataset.
 
-    python -m pipeline.report digits
+    python -m pipeline.report.page digits
 
-Reads what the training flows left (`pipeline.report_inputs`), writes `reports/<dataset>/index.html`. The page
+Reads what the training flows left (`pipeline.report.inputs`), writes `reports/<dataset>/index.html`. The page
 asks nothing of the network, and equal input gives equal bytes: it holds no clock, no path of the machine.
 """
 
@@ -17,12 +17,11 @@ import numpy as np
 
 from ink.errors import report_errors
 from ink.files import write_text
-from pipeline import report_gallery as gallery
-from pipeline import report_tables as tables
-from pipeline.report_charts import Series, line_chart
-from pipeline.report_inputs import ModelFiles, ReportInputs, read_inputs, train_command
-from pipeline.report_page import render_page
-from pipeline.report_studies import StudyFound, read_studies
+from pipeline.report import gallery, tables
+from pipeline.report.charts import Series, line_chart
+from pipeline.report.inputs import ModelFiles, ReportInputs, read_inputs, train_command
+from pipeline.report.render import render_page
+from pipeline.report.studies import StudyFound, read_studies
 
 _PAGE = "reports/<dataset>/index.html"
 
@@ -103,8 +102,8 @@ def consistency(inputs: ReportInputs) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m pipeline.report DATASET`, in the project's folder."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=f"Write {_PAGE}.")
+    """`python -m pipeline.report.page DATASET`, in the project's folder."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.report.page", description=f"Write {_PAGE}.")
     parser.add_argument("dataset", help="a block of `datasets` in params.yaml")
     dataset = parser.parse_args(arguments).dataset
     with report_errors():

@@ -7,10 +7,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.report_drawings import BANDS, band_colours
-from pipeline.report_tables import percent, thousands
+from pipeline.report.drawings import BANDS, band_colours
+from pipeline.report.tables import percent, thousands
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parents[1] / "templates"
 _LIGHT_VIRIDIS = (0.0, 0.76)  # parts of viridis that stand out from a white and from a dark page
 _DARK_VIRIDIS = (0.34, 1.0)
 
