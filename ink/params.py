@@ -1,4 +1,4 @@
-"""`params.yaml`: read, checked against frozen settings classes, edited without losing comments.
+"""`params.yaml`: read, checked against frozen settings classes, edited without touching the rest.
 
 A settings class holds no default for a tuned number: the number lives in `params.yaml`. Every fault of
 a section is reported at once, and a misspelt key is answered with the nearest one that exists.
@@ -7,7 +7,7 @@ a section is reported at once, and a misspelt key is answered with the nearest o
 from __future__ import annotations
 
 import difflib
-import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,7 +82,7 @@ def check(values: dict[str, Any], settings: type[P], where: str) -> P:
 
 
 def set_values(assignments: Iterable[str], path: Path | str = PARAMS_FILE) -> None:
-    """Edit `params.yaml` in place, keeping its comments.
+    """Edit `params.yaml` in place: the values change, every other character of the file stays.
 
     Args:
         assignments: `section.key=value` each, the value in YAML. A key must exist already. `@file` stands for the
@@ -90,36 +90,56 @@ def set_values(assignments: Iterable[str], path: Path | str = PARAMS_FILE) -> No
         path: the file.
 
     Raises:
-        ParamsError: an assignment is malformed or names no existing key.
+        ParamsError: an assignment is malformed or names no existing key. The file is as it was.
     """
-    from ruamel.yaml import YAML  # round-trips comments; loaded only when something is set
-
     assignments = [line for assignment in assignments for line in _expanded(assignment)]
     if not assignments:
         return
-    editor = YAML()
-    editor.preserve_quotes = True
-    editor.width = 4096
     read_params(path)
-    document = editor.load(Path(path).read_text(encoding="utf-8"))
+    document = Path(path).read_text(encoding="utf-8")
     for assignment in assignments:
         dotted, equals, text = assignment.partition("=")
         if not equals:
             raise ParamsError(f"--set {assignment!r}: expected section.key=value")
-        *parents, last = dotted.strip().split(".")
-        place = document
-        for name in [*parents, last]:
-            if not isinstance(place, dict) or name not in place:
-                known = place if isinstance(place, dict) else []
-                raise ParamsError(f"--set {dotted}: no key {name!r} in params.yaml; {suggest(name, known)}")
-            parent, place = place, place[name]
         try:
-            parent[last] = yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ParamsError(f"--set {assignment!r}: the value is not valid YAML: {error}") from error
-    buffer = io.StringIO()
-    editor.dump(document, buffer)
-    write_text(path, buffer.getvalue())
+        place = _find(yaml.compose(document, Loader=_LOADER), dotted.strip())
+        document = _with_value(document, place.start_mark.index, _end(place), value)
+    write_text(path, document)
+
+
+def _with_value(document: str, start: int, end: int, value: Any) -> str:
+    written = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9).strip()[1:-1]
+    if not document[start - 1].isspace() and document[start - 1] not in "[{,":  # `key:` alone is null
+        written = f" {written}"
+    rest = document[end:]
+    if comment := re.match(r" +#", rest):  # stays in its column where there is room
+        before, after = (at - document.rfind("\n", 0, at) for at in (end, start))  # columns
+        room = before + len(comment[0]) - 1 - (after + len(written))
+        rest = " " * max(1, room) + rest[len(comment[0]) - 1 :]
+    return document[:start] + written + rest
+
+
+def _find(root: yaml.Node | None, dotted: str) -> yaml.Node:
+    """Return the value that a dotted path names."""
+    assert root is not None
+    place = root
+    for name in dotted.split("."):
+        known = {key.value: value for key, value in place.value} if isinstance(place, yaml.MappingNode) else {}
+        if name not in known:
+            raise ParamsError(f"--set {dotted}: no key {name!r} in params.yaml; {suggest(name, known)}")
+        place = known[name]
+    return place
+
+
+def _end(node: yaml.Node) -> int:
+    """Return where a value's text ends. YAML lets a block end only where the next thing begins, past its comments."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark.index
 
 
 def _expanded(assignment: str) -> list[str]:
