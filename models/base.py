@@ -201,6 +201,13 @@ class SketchModel(nn.Module, ABC):
         """Return the training drawings as this epoch shall see them. Default: unchanged."""
         return ink
 
+    def order(self, points: Tensor, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+        """Return (N,) the order in which an epoch sees `points` (N, ...), cut into batches from the first on.
+
+        Each index once, a function of the arguments alone. Default: at random.
+        """
+        return generator.permutation(len(points))
+
     def between(self, a: Tensor, b: Tensor, alpha: Tensor) -> Tensor:
         """Return codes from `a` to `b` (Z,) at shares `alpha` (F, 1) of the way, (F, Z). Default: a straight line."""
         return (1 - alpha) * a + alpha * b

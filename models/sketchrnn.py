@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from ink.table import Ink
 from models.base import Batch, SketchModel, require
-from models.nn.lstm import State
-from models.nn.stroke5 import CHANNELS, Stroke5, lengths, offset_deviation, states, vary
+from models.nn.lstm import State, final_outputs
+from models.nn.stroke5 import CHANNELS, Stroke5, lengths, offset_deviation, order_by_length, states, vary
 from models.nn.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
 
 _SMALL_ANGLE = 1e-3  # radians
@@ -81,10 +81,8 @@ class SketchRNN(SketchModel):
 
     def posterior(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance (B, Z) of the code: of the final states both ways (equations 1 and 2)."""
-        real = lengths(states(rows)).clamp(min=1).cpu()
-        packed = pack_padded_sequence(self.decoder.scaled(rows), real, batch_first=True, enforce_sorted=False)
-        last = self.encoder(packed)[1][0]  # (2, B, H): forward, backward
-        hidden = torch.cat([last[0], last[1]], -1)
+        real = lengths(states(rows)).clamp(min=1)
+        hidden = final_outputs(self.encoder, self.decoder.scaled(rows[:, : int(real.max())]), real)
         return self.to_mean(hidden), self.to_log_variance(hidden)
 
     def encode(self, points: Tensor) -> Tensor:
@@ -159,6 +157,10 @@ class SketchRNN(SketchModel):
         terms = {name: values.mean() for name, values in self._terms(rows).items()}
         weight = self.config.kl_weight * self._growth(batch.get("step"))
         return {"loss": terms["offsets"] + terms["pen"] + weight * terms["kl"].clamp(min=self.config.kl_floor), **terms}
+
+    def order(self, points: Tensor, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+        """Return an epoch's order, its batches of similar length."""
+        return order_by_length(lengths(states(points)).numpy(), batch_size, self.config.sorted_batches, generator)
 
     def likelihood(self, points: Tensor) -> dict[str, Tensor]:
         """L_R of each drawing, at one draw of its code, as `nll`, in nats over N_max; and L_KL, over N_z, as `kl`.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ink.table import Ink
 from models.base import Batch, SketchModel
-from models.nn.stroke5 import Stroke5, offset_deviation, vary
+from models.nn.stroke5 import Stroke5, lengths, offset_deviation, order_by_length, states, vary
 from models.nn.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
 
 
@@ -41,6 +42,10 @@ class SketchRNNDecoder(SketchModel):
     def prepare(self, ink: Ink) -> None:
         """Take the scalar of the offsets from the training drawings."""
         self.decoder.offset_std.copy_(offset_deviation(self.representation.collate(ink)))
+
+    def order(self, points: Tensor, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+        """Return an epoch's order, its batches of similar length."""
+        return order_by_length(lengths(states(points)).numpy(), batch_size, self.config.sorted_batches, generator)
 
     def likelihood(self, points: Tensor) -> dict[str, Tensor]:
         """L_R of each drawing as `nll`, in nats over N_max, with its pen term over all rows (`nll_real`: real ones)."""

@@ -118,7 +118,7 @@ def train(
         started = time.perf_counter()
         rng = np.random.default_rng((job.seed, epoch))
         points = seen.draw(rng)
-        order = torch.from_numpy(rng.permutation(count))
+        order = torch.from_numpy(model.order(points, job.fit.batch_size, rng))
         terms = _epoch(model, optimizer, points, seen.labels, order, job, state)
         state["epoch"], state["seconds"] = epoch + 1, state["seconds"] + time.perf_counter() - started
         row = {"epoch": epoch + 1, "step": state["step"], "seconds": state["seconds"]}

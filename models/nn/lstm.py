@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence
 
 State = tuple[Tensor, ...]
 _FORGET_BIAS = 1.0  # added to the forget gate's bias at the start (Jozefowicz et al. 2015)
@@ -186,6 +187,30 @@ class HyperLSTM(Recurrence):
         bias = torch.einsum("bke,keh->bkh", z, self.biases).flatten(1)
         gates = scale_x * projected + scale_h * self.of_hidden(hidden) + bias
         return (*self.norms(gates, cell, keep), small_hidden, small_cell)
+
+
+def final_outputs(lstm: nn.LSTM, inputs: Tensor, counts: Tensor) -> Tensor:
+    """Return the last outputs both ways, (B, 2 H), of a bidirectional LSTM on sequences of their own lengths.
+
+    On the CPU each way is one call of torch's kernel on the padded batch, the backward way on sequences turned round:
+    torch packs into a loop of steps that takes three times as long, and ten times with 256 units.
+
+    Args:
+        lstm: of one layer, batch first; inputs: (B, T, I); counts: (B,) lengths, 1 to T.
+    """
+    if inputs.is_cuda:  # cuDNN has a kernel for packed sequences
+        packed = pack_padded_sequence(inputs, counts.cpu(), batch_first=True, enforce_sorted=False)
+        return torch.cat(lstm(packed)[1][0].unbind(0), -1)
+    place = counts.unsqueeze(1) - 1 - torch.arange(inputs.shape[1])
+    turned = inputs.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(inputs))
+    zero = inputs.new_zeros(1, len(inputs), lstm.hidden_size)
+    last = (counts - 1).view(-1, 1, 1).expand(-1, 1, lstm.hidden_size)
+    ends = []
+    for way, seen in (("", inputs), ("_reverse", turned)):
+        weights = [lstm.get_parameter(f"{name}_l0{way}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        outputs = torch.lstm(seen, (zero, zero), weights, True, 1, 0.0, lstm.training, False, True)[0]
+        ends.append(outputs.gather(1, last).squeeze(1))
+    return torch.cat(ends, -1)
 
 
 def _kept(candidate: Tensor, keep: Tensor | None) -> Tensor:

@@ -150,6 +150,23 @@ def vary(rows: Tensor, stretch: float, drop: float) -> Tensor:
     return from_parts(offset, torch.where(kept, pen.gather(1, order), END))
 
 
+def order_by_length(counts: np.ndarray, batch_size: int, together: int, generator: np.random.Generator) -> np.ndarray:
+    """Return (N,) a random order whose batches hold drawings of similar length, so that little is padded.
+
+    A permutation is cut into windows of `together` batches; each is sorted by length, and all batches are shuffled:
+    which drawings meet, and when, is drawn anew each epoch. The drawings left over make the last batch.
+
+    Args:
+        counts: (N,) lengths; together: batches that are sorted together, 1: none.
+    """
+    order = generator.permutation(len(counts))
+    whole = len(order) // batch_size * batch_size
+    windows = np.split(order[:whole], np.arange(batch_size * together, whole, batch_size * together))
+    batches = np.concatenate([window[np.argsort(counts[window], kind="stable")] for window in windows])
+    batches = generator.permutation(batches.reshape(-1, batch_size))
+    return np.concatenate([batches.ravel(), order[whole:]])
+
+
 def offset_deviation(rows: Tensor) -> Tensor:
     """Return the standard deviation, mean untouched, of all offsets of real rows, x and y together: a scalar."""
     real = states(rows) != END

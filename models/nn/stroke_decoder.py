@@ -38,6 +38,7 @@ class StrokeDecoderConfig:
         start: the first input: "pen_down", (0, 0, 1, 0, 0) (paper), or "zeros" (the browser's code).
         pen_steps: steps that train: "all" N_max (paper), or those of the "batch" up to its longest drawing's end:
             what is left out is the same end row again and again.
+        sorted_batches: training batches that are sorted by length together, see `order_by_length`; 1: none.
         temperature: tau of `sample` and `complete` where none is asked for.
     """
 
@@ -56,10 +57,11 @@ class StrokeDecoderConfig:
     drop_points: float
     start: str
     pen_steps: str
+    sorted_batches: int
     temperature: float
 
     def __post_init__(self) -> None:
-        for name in ("decoder_size", "hyper_size", "hyper_embedding", "mixtures", "max_points"):
+        for name in ("decoder_size", "hyper_size", "hyper_embedding", "mixtures", "max_points", "sorted_batches"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         require(self.cell in _CELLS, f"cell must be one of {', '.join(_CELLS)}, got {self.cell!r}")
         require(self.start in _STARTS, f"start must be one of {', '.join(_STARTS)}, got {self.start!r}")

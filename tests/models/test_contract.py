@@ -134,6 +134,14 @@ def test_every_model_can_do_something_and_says_what(name):
             assert len(model.to_ink(decoded)) == 5
 
 
+def test_an_epoch_sees_every_drawing_once_in_an_order_of_its_own(name):
+    model = tiny(name)
+    points = model.representation.collate(drawings(30))
+    first, again, other = (model.order(points, 4, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert sorted(first) == sorted(other) == list(range(30))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
 @torch.no_grad()
 def test_a_sample_is_its_generators_and_is_drawings(name):
     model = tiny(name).eval()

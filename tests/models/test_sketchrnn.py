@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import distributions, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence
 
-from models.nn.lstm import LSTM, HyperLSTM, LayerNormLSTM
+from models.nn.lstm import LSTM, HyperLSTM, LayerNormLSTM, final_outputs
 from models.nn.mixture import Mixture, outputs
 from models.nn.stroke5 import END, lengths, states
 from tests.models.test_contract import batch_of, drawings, tiny
@@ -41,6 +42,20 @@ def test_the_lstm_loop_is_torchs_lstm():
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
     torch.testing.assert_close(torch.stack(state), torch.cat([hidden, memory]), rtol=0, atol=1e-13)
     torch.testing.assert_close(cell(x, start)[0], theirs, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+def test_the_last_outputs_both_ways_are_those_of_packed_sequences(dtype):
+    lstm = scrambled(nn.LSTM(3, 5, batch_first=True, bidirectional=True)).to(dtype)
+    inputs, counts = random(6, 9, 3).to(dtype), torch.tensor([9, 1, 4, 9, 7, 2])
+    packed = pack_padded_sequence(inputs, counts, batch_first=True, enforce_sorted=False)
+    theirs = torch.cat(lstm(packed)[1][0].unbind(0), -1)
+    ours = final_outputs(lstm, inputs, counts)
+    tolerance = 1e-13 if dtype == DOUBLE else 1e-6
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+    weights = list(lstm.parameters())
+    wanted, found = (torch.autograd.grad((result**2).sum(), weights) for result in (theirs, ours))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=10 * tolerance)
 
 
 def norm(x, gain, bias):

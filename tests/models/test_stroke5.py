@@ -6,7 +6,7 @@ import torch
 
 from ink import geometry
 from ink.table import Ink
-from models.nn.stroke5 import DOWN, END, UP, Stroke5, lengths, offset_deviation, states, vary
+from models.nn.stroke5 import DOWN, END, UP, Stroke5, lengths, offset_deviation, order_by_length, states, vary
 
 PLAIN = Stroke5(max_points=20, side=255.0, epsilon=0.0, keep_dots=True)
 
@@ -94,3 +94,25 @@ def test_variation_scales_each_axis_and_merges_what_is_left_out():
     factor = (wide[..., :2].abs().sum(1) / rows[..., :2].abs().sum(1)).numpy()
     assert 0.85 <= factor.min() < 0.87 and 1.13 < factor.max() <= 1.1501
     assert abs(np.corrcoef(factor.T)[0, 1]) < 0.2 and torch.equal(states(wide), states(rows))
+
+
+@pytest.mark.parametrize("count", [0, 5, 64, 700])
+def test_batches_sorted_by_length_hold_every_drawing_once_and_little_padding(count):
+    counts = np.random.default_rng(3).integers(5, 250, count)
+
+    def epoch(together, seed=0):
+        return order_by_length(counts, 16, together, np.random.default_rng(seed))
+
+    def padded(order):
+        batches = [counts[order[start : start + 16]] for start in range(0, len(order), 16)]
+        return sum(int((batch.max() - batch).sum()) for batch in batches)
+
+    for together in (1, 8, 1000):
+        assert sorted(epoch(together)) == list(range(count))
+        assert np.array_equal(epoch(together), epoch(together))
+    if count == 700:
+        assert padded(epoch(8)) < 0.2 * padded(epoch(1))
+        batches = [frozenset(epoch(8, seed)[:16]) for seed in range(20)]
+        assert len(set(batches)) == 20  # who meets whom is drawn anew
+        firsts = [counts[list(batch)].mean() for batch in batches]
+        assert min(firsts) < 80 and max(firsts) > 170  # no order of lengths among the batches
