@@ -76,16 +76,21 @@ def huber(model: SketchModel, drawings: Drawings) -> float:
 
 
 @torch.no_grad()
-def likelihood(model: SketchModel, drawings: Drawings) -> dict[str, float]:
-    """Return the model's mean negative log likelihood of drawings, `nll`, and its terms.
+def likelihoods(model: SketchModel, ink: Ink) -> dict[str, Tensor]:
+    """Return the model's negative log likelihood of each drawing, `nll`, and its terms, (N,) each.
 
     Raises:
         TypeError: the model gives no likelihood.
     """
     if not isinstance(model, Density):
         raise TypeError(f"{type(model).__name__} gives drawings no likelihood")
-    parts = [model.likelihood(part) for part in model.representation.collate(drawings.ink).split(_BATCH)]
-    return {name: float(torch.cat([part[name] for part in parts]).mean()) for name in parts[0]}
+    parts = [model.likelihood(part) for part in model.representation.collate(ink).split(_BATCH)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def likelihood(model: SketchModel, drawings: Drawings) -> dict[str, float]:
+    """Return the means of `likelihoods`."""
+    return {name: float(values.mean()) for name, values in likelihoods(model, drawings.ink).items()}
 
 
 def measure(model: SketchModel, judge: SketchModel | None, data: Dataset) -> dict[str, float | int]:

@@ -84,9 +84,12 @@ def fit_cell(
     return model.cpu().eval(), state
 
 
-def examples(data: Dataset, count: int) -> np.ndarray:
-    """Return the indices of test drawings, one of each class in turn, chosen by the hash of their keys."""
-    labels, keys = data.test.column("label"), data.test.column("key")
+def examples(data: Dataset, count: int, parts: np.ndarray | None = None) -> np.ndarray:
+    """Return the indices of test drawings, one of each class (or of each of `parts`, (N,)) in turn.
+
+    The hash of a drawing's key decides which.
+    """
+    labels, keys = data.test.column("label") if parts is None else parts, data.test.column("key")
     order = np.argsort([results.hash_of(key) for key in keys])
     turn = {label: 0 for label in np.unique(labels)}
     place = np.empty(len(order), np.int64)

@@ -261,7 +261,7 @@ def _autoencoder(cell: Cell) -> Any:
     return model
 
 
-NEAR = Work(near, NearOptions, trains=False, champion=True, sources=_SOURCES)
-WALK = Work(walk, WalkOptions, trains=False, champion=True, sources=_SOURCES)
-ABSTRACT = Work(abstract, AbstractOptions, trains=False, champion=True, sources=_SOURCES)
-RESOLVE = Work(resolve, ResolveOptions, trains=False, champion=True, sources=_SOURCES)
+NEAR = Work(near, NearOptions, trains=False, champion=True, judge=True, sources=_SOURCES)
+WALK = Work(walk, WalkOptions, trains=False, champion=True, judge=False, sources=_SOURCES)
+ABSTRACT = Work(abstract, AbstractOptions, trains=False, champion=True, judge=True, sources=_SOURCES)
+RESOLVE = Work(resolve, ResolveOptions, trains=False, champion=True, judge=False, sources=_SOURCES)

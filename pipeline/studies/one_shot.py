@@ -87,5 +87,6 @@ ONE_SHOT = Work(
     OneShotOptions,
     trains=True,
     champion=True,
+    judge=False,
     sources=("pipeline/studies/one_shot.py", "pipeline/studies/latent.py", "pipeline/studies/common.py"),
 )

@@ -24,6 +24,13 @@ NUMBERS = {
     "train_seconds": ("training, s", 1, "{:,.0f}"),
     "valid_loss": (f"validation loss {THOUSANDTHS}", 1e3, "{:.2f}"),
     "n_originals": ("originals", 1, "{:,.0f}"),
+    "nll": ("L_R (nll), nats", 1, "{:.3f}"),
+    "nll_real": ("L_R, pen of real rows", 1, "{:.3f}"),
+    "offsets": ("L_s, nats", 1, "{:.3f}"),
+    "pen": ("L_p, nats", 1, "{:.3f}"),
+    "kl": ("L_KL, nats", 1, "{:.3f}"),
+    "points": ("points seen", 1, "{:.0f}"),
+    "points_remade": ("points drawn", 1, "{:.0f}"),
     "jump": ("largest step / mean step", 1, "{:.2f}"),
     "halved": ("mean step, latent step halved", 1, "{:.3f}"),
     "halved_largest": ("largest step, latent step halved", 1, "{:.3f}"),
@@ -110,6 +117,11 @@ def spread(found: Sequence[Finished], name: str) -> Spread:
 def heading(name: str) -> str:
     """Return a number's heading."""
     return NUMBERS[name][0] if name in NUMBERS else name.replace("_", " ").replace("objective.", "objective: ")
+
+
+def factor(name: str) -> float:
+    """Return what a number is multiplied by where it is shown."""
+    return NUMBERS[name][1] if name in NUMBERS else 1.0
 
 
 def text(name: str, value: float) -> str:

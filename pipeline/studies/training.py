@@ -12,15 +12,26 @@ from pipeline.dataset import Dataset
 from pipeline.settings import build_model
 from pipeline.studies.cell import Cell
 from pipeline.studies.common import Report, examples, fit_cell, judge_of, prepare
-from pipeline.studies.works import NoOptions, Result, Work
+from pipeline.studies.works import NoOptions, Result, Row, Work
 
-_SHOWN = 10  # test drawings, as the trained cell gives them back
+SHOWN = 10  # test drawings, as the trained cell gives them back
 _BATCH = 256
 
 
 def run(cell: Cell, fingerprint: str, report: Report) -> Result:
     """Train and measure one cell."""
     data = prepare(cell)
+    model, numbers, history = from_scratch(cell, data, fingerprint, report)
+    numbers |= {f"objective.{name}": value for name, value in objective(model, data).items()}
+    judge = judge_of(cell.dataset) if isinstance(model, Autoencoder) else None
+    numbers |= evaluate.measure(model, judge, data)
+    return Result(numbers, pictures(model, data.test.ink.take(examples(data, SHOWN)), cell.seed), history)
+
+
+def from_scratch(
+    cell: Cell, data: Dataset, fingerprint: str, report: Report
+) -> tuple[SketchModel, dict[str, float | int | str], list[Row]]:
+    """Train a new model as the cell says; return it, the numbers of its training, and a row per epoch."""
 
     def fresh() -> SketchModel:
         torch.manual_seed(cell.seed)
@@ -35,21 +46,17 @@ def run(cell: Cell, fingerprint: str, report: Report) -> Result:
         "n_originals": len(data.originals()),
         "valid_loss": state["history"][-1]["valid_loss"],
         "weights_sha256": weights_sha256(model),
-        **{f"objective.{name}": value for name, value in objective(model, data).items()},
     }
-    judge = judge_of(cell.dataset) if isinstance(model, Autoencoder) else None
-    numbers |= evaluate.measure(model, judge, data)
-    return Result(numbers, _drawings(model, data, cell.seed), state["history"])
+    return model, numbers, state["history"]
 
 
-def _drawings(model: SketchModel, data: Dataset, seed: int) -> dict[str, Ink]:
-    """Return test drawings as the model gives them back, and new ones, as far as it can."""
+def pictures(model: SketchModel, original: Ink, seed: int) -> dict[str, Ink]:
+    """Return drawings as the model gives them back, and as many new ones, as far as it can."""
     drawings: dict[str, Ink] = {}
     if isinstance(model, Autoencoder):
-        original = data.test.ink.take(examples(data, _SHOWN))
         drawings |= {"original": original, "reconstruction": evaluate.reconstruct(model, original)}
     if isinstance(model, Sampler):
-        drawings["samples"] = evaluate.samples(model, _SHOWN, seed).ink
+        drawings["samples"] = evaluate.samples(model, len(original), seed).ink
     return drawings
 
 
@@ -67,4 +74,4 @@ def objective(model: SketchModel, data: Dataset) -> dict[str, float]:
     return {name: value / len(labels) for name, value in sums.items()}
 
 
-TRAIN = Work(run, NoOptions, trains=True, champion=False, sources=("pipeline/studies/training.py",))
+TRAIN = Work(run, NoOptions, trains=True, champion=False, judge=True, sources=("pipeline/studies/training.py",))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ink.errors import ParamsError
 from ink.params import Params, check
-from pipeline.studies import views_latent, views_training
+from pipeline.studies import views_latent, views_likelihood, views_training
 from pipeline.studies.cell import Finished
 from pipeline.studies.shown import Shown
 from pipeline.studies.works import NoOptions
@@ -36,6 +36,9 @@ VIEWS = {
     "table": View(views_training.table, views_training.TableOptions),
     "factors": View(views_training.factors, views_training.FactorsOptions, views_training.factors_misfit),
     "curve": View(views_training.curve, views_training.CurveOptions, views_training.curve_misfit),
+    "tradeoff": View(views_likelihood.tradeoff, views_likelihood.TradeoffOptions),
+    "parts": View(views_likelihood.parts, views_likelihood.PartsOptions),
+    "sharing": View(views_likelihood.sharing, views_likelihood.SharingOptions),
     "near": View(views_latent.near),
     "walk": View(views_latent.walk),
     "abstract": View(views_latent.abstract),

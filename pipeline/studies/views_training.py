@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.studies.shown import (
     Shown,
     Table,
     difference,
+    factor,
     groups,
     heading,
     seeds_of,
@@ -58,17 +58,16 @@ def table(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
         ]
         rows.append([_name(cells[0]), *values])
     verdicts, summary = list[str](), dict[str, object]()
-    for levels, some in itertools.groupby(sorted(by, key=lambda key: key[1:]), key=lambda key: key[1:]):
-        means = {key[0]: spread(by[key], first).mean for key in some}
-        best = min(means, key=lambda model: means[model])
-        others = [f"{model} {text(first, mean)}" for model, mean in means.items() if model != best]
+    for levels, means in _rivals(by, first).items():
+        best = min(means, key=lambda name: means[name])
+        others = [f"{name} {text(first, mean)}" for name, mean in means.items() if name != best]
         where = f"After {', '.join(levels)}" if levels else "Here"
-        verdicts.append(
-            f"{where}, {best} has the lowest {heading(first)}: {text(first, means[best])}, {', '.join(others)}."
-        )
+        said = ", ".join([f"{best} has the lowest {heading(first)}: {text(first, means[best])}", *others])
+        verdicts.append(f"{where}, {said}.")
         summary["/".join(levels) or "all"] = means
     columns = ["", *(heading(name) for name in options.numbers)]
-    made = Table("Results", columns, rows, f"Test drawings, free-running; means over {seeds_of(found)}, ± deviation.")
+    how = "a likelihood is teacher-forced by definition" if "nll" in options.numbers else "free-running"
+    made = Table("Results", columns, rows, f"Test drawings, {how}; means over {seeds_of(found)}, ± deviation.")
     return Shown(verdicts, summary, [made], learning_curves(found), reconstructions(found))
 
 
@@ -135,7 +134,7 @@ def curve(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
             name,
             place,
             np.array([float(one.cell.levels[options.x]) for one in cells]),
-            np.array([float(one.numbers[options.number]) for one in cells]) * _factor(options.number),
+            np.array([float(one.numbers[options.number]) for one in cells]) * factor(options.number),
         )
         for place, (name, cells) in enumerate(lines.items())
     ]
@@ -205,6 +204,16 @@ def reconstructions(found: Sequence[Finished]) -> dict[str, dict[str, Any]]:
     return strips
 
 
+def _rivals(by: Mapping[tuple[str, ...], list[Finished]], number: str) -> dict[tuple[str, ...], dict[str, float]]:
+    """Return the means that compete: models at each combination of levels; of one model its levels."""
+    several = len({model for model, *_ in by}) > 1
+    made: dict[tuple[str, ...], dict[str, float]] = {}
+    for key, cells in by.items():
+        where, name = (key[1:], key[0]) if several else ((), ", ".join(key[1:]) or key[0])
+        made.setdefault(where, {})[name] = spread(cells, number).mean
+    return made
+
+
 def _dots(found: Sequence[Finished], axis: str, across: str | None, number: str) -> Chart:
     levels = list(dict.fromkeys(one.cell.levels[axis] for one in found))
     series = list(dict.fromkeys(one.cell.levels[across] for one in found)) if across else [axis]
@@ -213,7 +222,7 @@ def _dots(found: Sequence[Finished], axis: str, across: str | None, number: str)
         some = _where(found, {across: name}) if across else list(found)
         shift = (place - (len(series) - 1) / 2) * 0.16
         x = np.array([levels.index(one.cell.levels[axis]) + shift for one in some])
-        y = np.array([float(one.numbers[number]) for one in some]) * _factor(number)
+        y = np.array([float(one.numbers[number]) for one in some]) * factor(number)
         dots.append(Dots(name, place, x, y))
     ticks = [(float(place), level) for place, level in enumerate(levels)]
     svg = dot_chart(dots, ticks, axis, heading(number), joined=False)
@@ -231,7 +240,3 @@ def _where(found: Sequence[Finished], levels: dict[str, str]) -> list[Finished]:
 
 def _name(one: Finished) -> str:
     return ", ".join([one.cell.model, *one.cell.levels.values()])
-
-
-def _factor(number: str) -> float:
-    return 1e3 if THOUSANDTHS in heading(number) else 1e2 if heading(number).endswith("%") else 1.0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WORKS = {
     "train": "pipeline.studies.training:TRAIN",
+    "likelihood": "pipeline.studies.likelihood:LIKELIHOOD",
     "near": "pipeline.studies.latent:NEAR",
     "walk": "pipeline.studies.latent:WALK",
     "abstract": "pipeline.studies.latent:ABSTRACT",
@@ -51,6 +52,7 @@ class Work:
         options: the class that the block's `options` are checked against.
         trains: it has a training, so that the budget must say when that stops.
         champion: it begins with the registry's champion of the cell's model and dataset.
+        judge: the dataset's recogniser plays a part in its result.
         sources: files of the project that decide its results, beside the model's.
     """
 
@@ -58,6 +60,7 @@ class Work:
     options: type[Params]
     trains: bool
     champion: bool
+    judge: bool
     sources: tuple[str, ...]
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -215,6 +216,19 @@ def test_a_fingerprint_is_of_what_decides_a_cell(inside):
     names = {path.relative_to(identity._PROJECT).as_posix() for path in identity.sources(("models/sketchode.py",))}
     assert {"models/sketchode.py", "models/base.py", "models/nn/fused.py", "ink/geometry.py"} <= names
     assert not names & {"models/__init__.py", "models/rnn_seq2seq.py", "models/recognizer.py"}
+
+
+def test_a_work_without_a_judge_needs_none(inside, monkeypatch):
+    cell = cells(read_params(), "toy", "small")[0]
+    unjudged = replace(cell, work="likelihood", options={"parts": "none", "bounds": []})
+
+    def absent(dataset, model):
+        raise InkmillError("no judge")
+
+    monkeypatch.setattr(identity.results, "read_metrics", absent)
+    assert len(identity.fingerprint_of(unjudged)) > 0
+    with pytest.raises(InkmillError, match="no judge"):
+        identity.fingerprint_of(cell)
 
 
 def test_a_study_is_run_once_and_goes_on_after_a_kill(inside, monkeypatch):
