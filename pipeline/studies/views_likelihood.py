@@ -63,7 +63,7 @@ def tradeoff(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
     axes = ", ".join(found[0].cell.levels) or "model"
     table = Table("Results", [axes, *map(heading, names)], rows, f"{_of(found)} {_LIKELIHOOD_NOTE}")
     chart = Chart(title, svg, [one.name for one in dots], "A dot for each seed, lines through them in the order of x.")
-    summary = {name: {options.x: x, options.y: y} for name, (x, y) in means.items()}
+    summary: dict[str, object] = {name: {options.x: x, options.y: y} for name, (x, y) in means.items()}
     return Shown(verdicts, summary, [table], [chart, *learning_curves(found)], reconstructions(found))
 
 
@@ -98,7 +98,7 @@ def parts(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
         Table("All test drawings", [axes, *map(heading, options.numbers)], whole, f"{_of(found)} {_LIKELIHOOD_NOTE}"),
     ]
     chart = Chart(f"{heading(options.number)} by part", svg, list(by), "A dot for each seed, lines through the means.")
-    summary = {level: {part: value.mean for part, value in row.items()} for level, row in of.items()}
+    summary: dict[str, object] = {level: {part: value.mean for part, value in row.items()} for level, row in of.items()}
     return Shown(verdicts, summary, tables, [chart, *learning_curves(found)], reconstructions(found))
 
 
