@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from ink.params import Params
-from pipeline.report_charts import Dots, dot_chart, linear_ticks
-from pipeline.report_charts import number as tick_text
+from pipeline.report.charts import Dots, dot_chart, linear_ticks
+from pipeline.report.charts import number as tick_text
 from pipeline.studies.cell import Finished
 from pipeline.studies.shown import Chart, Shown, Table, factor, groups, heading, seeds_of, spread, spread_text, text
 from pipeline.studies.views_training import learning_curves, reconstructions
