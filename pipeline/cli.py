@@ -47,6 +47,7 @@ def run(dataset: Dataset = None, set: Assignments = None) -> None:
         params, dataset = commands.prepare(dataset, set or [])
         models = params["run"]["models"]
         commands.repro(f"report@{dataset}")
+        commands.list_studies()
         _print_table(commands.comparison(dataset, models), f"Test drawings of {dataset}")
         for command in commands.missing_versions(dataset, models):
             typer.echo(f"the registry lacks a model that the metrics name; make it again with: {command}")
@@ -345,6 +346,7 @@ def report(
 
         _, dataset = commands.prepare(dataset, [])
         page = write_report(Path(), dataset).resolve()
+        commands.list_studies()
         typer.echo(str(page))
         if open:
             typer.launch(page.as_uri())

@@ -323,6 +323,13 @@ def studies(name: str | None, budget: Budget, dataset: str | None) -> list[dict[
     return rows
 
 
+def list_studies() -> None:
+    """Write the page that the datasets' reports link, of the studies that have been run."""
+    from pipeline.studies.index import write_index
+
+    write_index(Path())
+
+
 def study(name: str, budget: Budget, dataset: str | None, processes: int, assignments: list[str]) -> dict[str, Any]:
     """Run what is left of a study; return its numbers.
 

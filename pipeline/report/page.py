@@ -21,7 +21,6 @@ from pipeline.report import gallery, tables
 from pipeline.report.charts import Series, line_chart
 from pipeline.report.inputs import ModelFiles, ReportInputs, read_inputs, train_command
 from pipeline.report.render import render_page
-from pipeline.report.studies import StudyFound, read_studies
 
 _PAGE = "reports/<dataset>/index.html"
 
@@ -42,12 +41,12 @@ def run(project: Path, dataset: str) -> Path:
         DataError: a file is there but is not what it must be.
     """
     page = project / "reports" / dataset / "index.html"
-    write_text(page, render(read_inputs(project, dataset), read_studies(project, dataset)))
+    write_text(page, render(read_inputs(project, dataset)))
     return page
 
 
-def render(inputs: ReportInputs, studies: Sequence[StudyFound] = ()) -> str:
-    """Return the page as HTML; `studies`: of the same dataset, to link."""
+def render(inputs: ReportInputs) -> str:
+    """Return the page as HTML."""
     nearest = tables.by_huber(inputs.scored)[0].scores
     return render_page(
         "report.html.jinja",
@@ -69,7 +68,6 @@ def render(inputs: ReportInputs, studies: Sequence[StudyFound] = ()) -> str:
         data=tables.data_summary(inputs.counts) if inputs.counts else None,
         missing={model.name: model.missing for model in inputs.models},
         train_command=train_command(inputs.dataset),
-        studies=studies,
         nearest=nearest,
         shard=inputs.test_shards[0].name if inputs.test_shards else "test-00000.parquet",
     )

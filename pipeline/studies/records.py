@@ -17,12 +17,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from ink.files import atomic_path, write_json, write_text
 from ink.pictures import animation, comparison
 from ink.svg import animation_svg
-from pipeline import registry, results, tracking
+from pipeline import registry, tracking
 from pipeline.checkpoint import fingerprint
-from pipeline.report.page import run as write_report
 from pipeline.studies import page
 from pipeline.studies.cell import ROOT, Finished
 from pipeline.studies.declare import read_study
+from pipeline.studies.index import FOLDER, write_index
 from pipeline.studies.shown import Shown
 from pipeline.studies.views import VIEWS
 
@@ -138,14 +138,13 @@ def finish(params: dict[str, Any], place: str, name: str, found: list[Finished],
     write_json(Path("metrics") / "studies" / f"{place}.json", summary)
     write_text(page_of(place), page.render(study, summary, shown))
     book.close(summary, plots)
-    if any(results.metrics_file(facts["dataset"], model).exists() for model in params["run"]["models"]):
-        write_report(Path(), facts["dataset"])  # it links the studies of its dataset
+    write_index(Path())
     return summary
 
 
 def page_of(place: str) -> Path:
     """Return where a study's page lies."""
-    return Path("reports") / "studies" / place / "index.html"
+    return FOLDER / place / "index.html"
 
 
 def _cell(one: Finished) -> dict[str, Any]:

@@ -261,6 +261,8 @@ def test_a_study_is_run_once_and_goes_on_after_a_kill(inside, monkeypatch):
     assert len(runs) == len(plan) + 1 and {run.data.tags["seed"] for run in children} == {"0", "1"}
     page = Path("reports/studies/toy/index.html").read_text()
     assert all(verdict.split("(")[0] in page for verdict in summary["verdicts"]) and "<script src" not in page
+    assert 'href="toy/index.html"' in Path("reports/studies/index.html").read_text()
+    assert [path.name for path in Path("reports").iterdir()] == ["studies"], "the dataset's report is DVC's"
     assert Path("plots/studies/toy/results.csv").read_text().count("\n") == 5
 
 

@@ -26,11 +26,12 @@ MODELS = ("first", "second")
 
 
 class Page(HTMLParser):
-    """Collects what a browser would fetch, the `data` values and the text of a page."""
+    """Collects what a browser would fetch, the links, the `data` values and the text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.fetched: list[str] = []
+        self.links: list[str] = []
         self.values: list[float] = []
         self.tags: list[str] = []
         self.alone: list[str] = []
@@ -39,6 +40,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         facts = dict(attributes)
+        if tag == "a":
+            self.links.append(facts.pop("href") or "")
         for name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
             if name in facts and not (facts[name] or "").startswith(("data:", "#")):
                 self.fetched.append(f"{tag} {name}={facts[name]}")
@@ -129,7 +132,7 @@ def test_page_fetches_nothing_and_equal_input_gives_equal_bytes(project: Path) -
     assert first == run(project, "toy").read_bytes()
     text = first.decode()
     page = Page(text)
-    assert page.fetched == []
+    assert page.fetched == [] and page.links == ["../studies/index.html"]
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
     assert page.alone == [], "a picture without a text for those who cannot see it"
     assert str(project) not in text
