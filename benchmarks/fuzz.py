@@ -48,8 +48,9 @@ def outcome_of(name: str, path: Path, folder: Path, settings: Any) -> str:
         Exception: an offence.
     """
     from ink.errors import InkmillError
+    from ink.parquet import read_drawings
     from ink.quarantine import write_quarantine
-    from ink.table import read_drawings, validate
+    from ink.table import validate
     from stages.normalize import NormalizeParams, normalize
     from stages.pieces import Piece
     from stages.simplify import Task, simplify_part

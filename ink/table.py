@@ -1,4 +1,4 @@
-"""The drawing table: the contract of every stage (schema, ragged views, Parquet in and out).
+"""The drawing table: the contract of every stage (schema, ragged views; `ink.parquet` writes and reads it).
 
 A batch of drawings is two things side by side: `Ink`, the points in flat buffers, and a small Arrow
 table with one row of facts per drawing. Kernels run on the buffers, stages replace the ink and keep
@@ -11,20 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ink import arrow
 from ink.errors import DataError, one_line
-from ink.files import atomic_path
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "valid", "test")
@@ -45,7 +40,6 @@ _OFFSETS = pa.field("offsets", pa.list_(pa.field("item", pa.int32(), nullable=Fa
 
 FACTS_SCHEMA = pa.schema(_FACTS)
 SCHEMA = pa.schema([*_FACTS[:5], *_POINTS, _FACTS[5], _OFFSETS, *_FACTS[6:]])
-_METADATA_KEY = b"inkmill"
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,52 +317,6 @@ def validate(drawings: Drawings) -> np.ndarray:
     return reasons
 
 
-def write_drawings(path: Path | str, drawings: Drawings, metadata: dict[str, Any]) -> None:
-    """Write one Parquet file of drawings, atomically; equal input gives equal bytes.
-
-    Args:
-        path: the file to write.
-        drawings: its rows, in this order.
-        metadata: dataset, stage, parameters and provenance; must be JSON. The schema version is added.
-    """
-    with DrawingsWriter(path, metadata) as writer:
-        writer.write(drawings)
-
-
-class DrawingsWriter:
-    """Write drawings batch by batch, so that memory does not grow with the file; one row group a batch.
-
-    A context manager: the file appears under its name only when the block ends without an error.
-    """
-
-    def __init__(self, path: Path | str, metadata: dict[str, Any]) -> None:
-        self._target = atomic_path(path)
-        value = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True, allow_nan=False)
-        self._schema = SCHEMA.with_metadata({_METADATA_KEY: value.encode()})
-
-    def __enter__(self) -> DrawingsWriter:
-        with ExitStack() as stack:
-            temporary = stack.enter_context(self._target)
-            writer = pq.ParquetWriter(
-                temporary,
-                self._schema,
-                compression="zstd",
-                use_dictionary=["label", "split"],  # coordinates hardly repeat
-                use_byte_stream_split=[f"{axis}.list.element" for axis in "xyt"],
-            )
-            self._writer = stack.enter_context(writer)
-            self._open = stack.pop_all()
-        return self
-
-    def write(self, drawings: Drawings) -> None:
-        """Append one batch as one row group."""
-        table = drawings.to_table().replace_schema_metadata(self._schema.metadata)
-        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._open.__exit__(kind, error, trace)
-
-
 def gathered(batches: Iterable[Drawings], drawings: int, points: int) -> Iterator[Drawings]:
     """Join batches until so many drawings or points have come together; none is cut, empty ones are left out."""
     waiting: list[Drawings] = []
@@ -380,53 +328,6 @@ def gathered(batches: Iterable[Drawings], drawings: int, points: int) -> Iterato
             waiting = []
     if waiting:
         yield Drawings.concat(waiting)
-
-
-def read_drawings(path: Path | str) -> Drawings:
-    """Read one Parquet file of drawings whole.
-
-    Raises:
-        DataError: the file is not a drawing table, or of another schema version.
-    """
-    _checked_metadata(path)
-    with pq.ParquetFile(path) as file:
-        return Drawings.from_table(file.read())
-
-
-def iter_drawings(path: Path | str) -> Iterator[Drawings]:
-    """Read one Parquet file of drawings row group by row group."""
-    _checked_metadata(path)
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield Drawings.from_table(file.read_row_group(group))
-
-
-def read_metadata(path: Path | str) -> dict[str, Any]:
-    """Return the provenance that a file of drawings carries."""
-    return _checked_metadata(path)
-
-
-def _checked_metadata(path: Path | str) -> dict[str, Any]:
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
-        raise DataError(
-            f"{path}: not a readable Parquet file ({one_line(error)}); run the stage that writes it again"
-        ) from error
-    if _METADATA_KEY not in metadata:
-        raise DataError(f"{path}: a Parquet file, but not a drawing table of Inkmill (no `inkmill` metadata)")
-    try:
-        value = json.loads(metadata[_METADATA_KEY])
-    except ValueError as error:
-        raise DataError(f"{path}: its `inkmill` metadata is damaged; make or fetch the file again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: its `inkmill` metadata is no JSON object; make or fetch the file again")
-    if value.get("schema_version") != SCHEMA_VERSION:
-        raise DataError(
-            f"{path}: schema version {value.get('schema_version')}, this Inkmill reads {SCHEMA_VERSION}; "
-            f"run `dvc repro` to make it anew"
-        )
-    return value
 
 
 def _sorted_dictionary(codes: Codes) -> pa.DictionaryArray:

@@ -71,9 +71,9 @@ def _unchanged_if_refused() -> Iterator[None]:
 
 def _check_stages(params: dict[str, Any], dataset: str) -> None:
     """Check what the five stages would read."""
-    from stages import augment, download, normalize, shard, simplify
+    from stages import augment, normalize, shard, simplify, upstream
 
-    section(params, "download", download.DownloadParams, dataset)
+    section(params, "download", upstream.DownloadParams, dataset)
     section(params, "simplify", simplify.SimplifyParams, dataset)
     section(params, "normalize", normalize.NormalizeParams, dataset)
     section(params, "augment", augment.AugmentParams, dataset)

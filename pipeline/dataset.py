@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ink.errors import DataError
-from ink.table import SPLITS, Drawings, read_drawings
+from ink.parquet import read_drawings
+from ink.table import SPLITS, Drawings
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 from ink import pictures
 from ink.errors import DataError
 from ink.files import atomic_path, write_json
-from ink.table import Drawings, Ink, write_drawings
+from ink.parquet import write_drawings
+from ink.table import Drawings, Ink
 from models.base import SketchModel
 from pipeline import evaluate
 from pipeline.dataset import Dataset

@@ -13,7 +13,8 @@ from typing import Any
 from ink.errors import InkmillError
 from ink.params import section
 from ink.sources import source_of
-from stages.download import MANIFEST, DownloadParams, file_names, source_root
+from stages.download import MANIFEST
+from stages.upstream import DownloadParams, file_names, source_root
 
 RAW = Path("data", "raw")
 _PATIENCE_S = 5.0  # for all servers together

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from ink import arrow
 from ink.manifest import Tally
-from ink.table import SCHEMA, SPLITS, Drawings, gathered, hash64, iter_drawings
+from ink.parquet import iter_drawings
+from ink.table import SCHEMA, SPLITS, Drawings, gathered, hash64
 
 _SCHEMA = pa.schema(  # without dictionaries: they differ from batch to batch
     [

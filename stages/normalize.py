@@ -22,7 +22,8 @@ from ink import geometry
 from ink.errors import DataError, report_errors
 from ink.manifest import part_files, read_input
 from ink.params import Params, read_params, section
-from ink.table import Drawings, Ink, iter_drawings
+from ink.parquet import iter_drawings
+from ink.table import Drawings, Ink
 from stages.parts import rewrite
 from stages.workers import WorkerParams, run_tasks
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ink.manifest import Tally, check_counts, describe, header, part_files, read_input, write_manifest
+from ink.parquet import DrawingsWriter, iter_drawings
 from ink.quarantine import Rejected, reasons, write_quarantine
-from ink.table import Drawings, DrawingsWriter, iter_drawings, validate
+from ink.table import Drawings, validate
 from stages.workers import WorkerParams, run_tasks
 
 Transform = Callable[[Drawings], Iterable[Drawings]]

@@ -25,8 +25,9 @@ from ink.errors import DataError, report_errors
 from ink.files import working_folder
 from ink.manifest import Tally, check_counts, describe, header, part_files, read_input, write_manifest
 from ink.params import Params, read_params, section
+from ink.parquet import DrawingsWriter
 from ink.quarantine import write_quarantine
-from ink.table import SPLITS, Drawings, DrawingsWriter
+from ink.table import SPLITS, Drawings
 from stages.buckets import Batches, Dealing, Survey, boundaries, fill_bucket, read_batches, shard_of, survey
 from stages.workers import WorkerParams, run_tasks
 

@@ -25,8 +25,9 @@ from ink.formats.sample import first_drawings
 from ink.manifest import FILE_NAME as MANIFEST_NAME
 from ink.manifest import Tally, describe, header, part_files, read_input, write_manifest
 from ink.params import read_params, section
+from ink.parquet import DrawingsWriter
 from ink.quarantine import Rejected, reasons, refuse_if_too_many, write_quarantine
-from ink.table import Drawings, DrawingsWriter, gathered, hash64
+from ink.table import Drawings, gathered, hash64
 from stages.pieces import Piece, deal, lines_before
 from stages.preparation import SimplifyParams, check, only, simplify
 from stages.workers import WorkerParams, run_tasks

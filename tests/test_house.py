@@ -14,10 +14,10 @@ from models import REGISTRY
 from pipeline.settings import build_model, run_params
 from pipeline.studies.declare import cells
 from stages.augment import AugmentParams
-from stages.download import DownloadParams
 from stages.normalize import NormalizeParams
 from stages.shard import ShardParams
 from stages.simplify import SimplifyParams
+from stages.upstream import DownloadParams
 
 ROOT = Path(__file__).parent.parent
 PARAMS = read_params(ROOT / "params.yaml")

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from ink.errors import DataError, one_line
 from ink.formats import Batch
+from ink.parquet import DrawingsWriter, read_metadata
 from ink.quarantine import FILE_NAME
-from ink.table import Drawings, DrawingsWriter, read_metadata
+from ink.table import Drawings
 
 SUFFIXES = (".parquet",)
 HOLDS = frozenset({"times", "labels", "splits", "keys", "frames", "copies"})

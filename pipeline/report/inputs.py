@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ink.errors import DataError, InkmillError
 from ink.manifest import FILE_NAME, read_manifest
 from ink.params import PARAMS_FILE, dataset_block, read_params
-from ink.table import SPLITS, Drawings, iter_drawings, read_metadata
+from ink.parquet import iter_drawings, read_metadata
+from ink.table import SPLITS, Drawings
 
 
 class RecognizerScores(BaseModel):

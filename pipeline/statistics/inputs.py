@@ -22,9 +22,10 @@ from ink.formats import Batch, reader
 from ink.formats.sample import first_drawings
 from ink.manifest import part_files, read_input
 from ink.params import PARAMS_FILE, dataset_block, read_params
+from ink.parquet import iter_drawings
 from ink.progress import track
 from ink.quarantine import FILE_NAME, Rejected
-from ink.table import SPLITS, Drawings, hash64, iter_drawings
+from ink.table import SPLITS, Drawings, hash64
 from pipeline.report.inputs import natural
 from pipeline.statistics.numbers import InkStatistics, lowest_hashes, measure
 from stages.preparation import SimplifyParams, check

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ink.files import write_json
-from ink.table import Drawings, Ink, read_drawings, write_drawings
+from ink.parquet import read_drawings, write_drawings
+from ink.table import Drawings, Ink
 from pipeline.studies.works import Result
 
 ROOT = Path("checkpoints") / "studies"

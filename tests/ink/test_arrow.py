@@ -41,11 +41,11 @@ def test_texts_and_names_come_back(texts):
 
 def test_a_stage_does_without_pandas(tmp_path):
     script = (
-        "import sys\nimport numpy as np\nfrom ink import table, quarantine\nfrom ink.table import Drawings, Ink\n"
+        "import sys\nimport numpy as np\nfrom ink import parquet, quarantine\nfrom ink.table import Drawings, Ink\n"
         "ink = Ink.from_strokes([[np.array([[0, 0, 0], [1, 2, 1]])]] * 3)\n"
         "drawings = Drawings.build(ink, ['a', 'b', 'c'], ['x', 'y', 'x'], timed=True).take([2, 0])\n"
-        f"table.write_drawings({str(tmp_path / 'a.parquet')!r}, drawings, {{}})\n"
-        f"found = table.read_drawings({str(tmp_path / 'a.parquet')!r})\n"
+        f"parquet.write_drawings({str(tmp_path / 'a.parquet')!r}, drawings, {{}})\n"
+        f"found = parquet.read_drawings({str(tmp_path / 'a.parquet')!r})\n"
         "assert list(found.column('key')) == ['c', 'a'] and found.column('timed').all()\n"
         "print('pandas' in sys.modules)\n"
     )

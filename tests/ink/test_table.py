@@ -11,19 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ink.errors import DataError, InkmillError
+from ink.parquet import DrawingsWriter, iter_drawings, read_drawings, read_metadata, write_drawings
 from ink.quarantine import QuarantineWriter
-from ink.table import (
-    FACTS_SCHEMA,
-    SCHEMA,
-    Drawings,
-    DrawingsWriter,
-    Ink,
-    iter_drawings,
-    read_drawings,
-    read_metadata,
-    validate,
-    write_drawings,
-)
+from ink.table import FACTS_SCHEMA, SCHEMA, Drawings, Ink, validate
 
 number = st.floats(width=32, allow_nan=False, allow_infinity=False)
 stroke = st.lists(st.tuples(number, number, number), min_size=1, max_size=6).map(lambda p: np.array(p, np.float32))

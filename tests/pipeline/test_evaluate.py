@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from ink import geometry
 from ink.params import read_params
-from ink.table import Drawings, Ink, read_drawings
+from ink.parquet import read_drawings
+from ink.table import Drawings, Ink
 from models import model_class
 from models.base import Sampler
 from pipeline import evaluate, results

@@ -18,7 +18,8 @@ from ink import geometry
 from ink.errors import InkmillError, ParamsError
 from ink.manifest import Tally, header, write_manifest
 from ink.params import read_params, section
-from ink.table import Drawings, Ink, write_drawings
+from ink.parquet import write_drawings
+from ink.table import Drawings, Ink
 from pipeline.dataset import load_dataset
 from pipeline.studies import flow, identity, training
 from pipeline.studies.cell import known_fingerprint, read_finished

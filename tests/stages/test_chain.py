@@ -11,7 +11,8 @@ import pytest
 from ink import geometry
 from ink.errors import DataError
 from ink.manifest import Tally, describe, header, write_manifest
-from ink.table import SPLITS, Drawings, Ink, iter_drawings, read_drawings, read_metadata, write_drawings
+from ink.parquet import iter_drawings, read_drawings, read_metadata, write_drawings
+from ink.table import SPLITS, Drawings, Ink
 from stages import augment, download, normalize, shard, simplify
 from tests.stages.helpers import (
     ALONE,

@@ -7,7 +7,8 @@ import pytest
 
 from ink import geometry
 from ink.errors import DataError
-from ink.table import Drawings, Ink, read_drawings, read_metadata
+from ink.parquet import read_drawings, read_metadata
+from ink.table import Drawings, Ink
 from pipeline.dataset import load_dataset
 from stages import augment, normalize, shard
 from stages.workers import WorkerParams

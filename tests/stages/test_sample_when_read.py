@@ -5,7 +5,8 @@ import pytest
 
 from ink.formats import READERS, mnist_idx, reader
 from ink.manifest import read_manifest
-from ink.table import Drawings, read_drawings
+from ink.parquet import read_drawings
+from ink.table import Drawings
 from pipeline.statistics.inputs import raw_sample
 from stages import download, simplify
 from tests.ink.formats import samples

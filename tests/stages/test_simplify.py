@@ -11,8 +11,8 @@ import pytest
 
 from ink import geometry
 from ink.errors import DataError
+from ink.parquet import read_drawings
 from ink.quarantine import FILE_NAME, SCHEMA, read_quarantine
-from ink.table import read_drawings
 from stages import download, simplify
 from tests.stages.helpers import ALONE, SIMPLIFY, balanced, download_params, record, run_simplify
 

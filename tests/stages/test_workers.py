@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ink.errors import DataError, InkmillError
+from ink.parquet import read_drawings
 from ink.quarantine import read_quarantine
-from ink.table import read_drawings
 from stages import download, simplify, workers
 from stages.pieces import deal, lines_before
 from stages.workers import WorkerParams, run_tasks

@@ -16,7 +16,8 @@ import pytest
 from ink.errors import DataError, InkmillError, ParamsError
 from ink.manifest import Tally, header, write_manifest
 from ink.metrics import chamfer, huber
-from ink.table import Drawings, Ink, read_drawings, write_drawings
+from ink.parquet import read_drawings, write_drawings
+from ink.table import Drawings, Ink
 from pipeline.report.inputs import natural, read_inputs
 from pipeline.report.page import main, run
 from pipeline.report.tables import COLUMNS, comparison, confusion, verdict

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from ink.errors import DataError, ParamsError
 from ink.manifest import read_manifest
-from ink.table import iter_drawings
+from ink.parquet import iter_drawings
 from ink.thinning import Unit
 from pipeline.cli import app
 from pipeline.statistics import inputs, page
