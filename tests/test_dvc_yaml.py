@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def filled(text: str, model: str) -> str:
     return text.replace("${item.model}", model)
 
 
-def imports(path: Path) -> set[Path]:
+@functools.cache
+def imports(path: Path) -> frozenset[Path]:
     """Project files that a file imports, by its import statements."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -38,7 +40,7 @@ def imports(path: Path) -> set[Path]:
             if name.split(".")[0] in PACKAGES:
                 place = ROOT / name.replace(".", "/")
                 found |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()}
-    return found
+    return frozenset(found)
 
 
 def reachable(start: list[Path]) -> set[Path]:

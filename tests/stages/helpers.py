@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stages import augment, download, normalize, shard, simplify
+from stages.upstream import DownloadParams
 from stages.workers import WorkerParams
 
 SIMPLIFY = {
@@ -43,14 +44,14 @@ def write_category(folder: Path, records: list[Any], category: str = "cat") -> P
     return path
 
 
-def download_params(url: str, categories: list[str], **changes: Any) -> download.DownloadParams:
+def download_params(url: str, categories: list[str], **changes: Any) -> DownloadParams:
     """Download settings for a Quick, Draw! source."""
     values = {
         "mirror": "", "attempts": 3, "delay_s": 0.01, "longest_delay_s": 2.0, "timeout_s": 2.0, "workers": 2,
         "sample": 0, "reader": "quickdraw_raw", "url": url, "mirror_folder": "quickdraw",
         "categories": categories, "sha256": {},
     }  # fmt: skip
-    return download.DownloadParams(**(values | changes))
+    return DownloadParams(**(values | changes))
 
 
 def run_simplify(root: Path, records: list[Any], workers: WorkerParams = ALONE, **changes: Any) -> dict[str, Any]:
