@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 import yaml
+from typer.main import get_command
 
 from ink.params import dataset_block, read_params, section, set_values
 from models import REGISTRY
+from pipeline.cli import app
 from pipeline.settings import build_model, run_params
 from pipeline.studies.declare import cells
 from stages.augment import AugmentParams
@@ -68,6 +72,28 @@ def test_readme_names_only_what_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make (\w+) ", readme):
         assert re.search(rf"^{target}:", makefile, re.M), f"README names make {target}"
+
+
+def parsed(command: click.Command, words: list[str]) -> dict[str, object]:
+    """The values that a command line gives its command; click's errors where it does not fit it."""
+    known = getattr(command, "commands", {})
+    if words and words[0] in known:
+        return parsed(known[words[0]], words[1:])
+    return command.make_context(command.name, list(words)).params
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/studies.md"])
+def test_commands_of_the_documents_are_commands(document: str, tmp_path: Path) -> None:
+    lines = re.findall(r"^inkmill .*|(?<=`)inkmill [^`]+", (ROOT / document).read_text(), re.M)
+    assert len(lines) > 5
+    for line in lines:
+        given = parsed(get_command(app), shlex.split(line, comments=True)[1:])
+        copy = tmp_path / "params.yaml"
+        copy.write_text((ROOT / "params.yaml").read_text())
+        set_values(given.get("set") or [], copy)
+        assert given.get("dataset") in (None, *PARAMS["datasets"])
+        if given.get("name"):
+            assert given["name"] in PARAMS["studies"]
 
 
 def test_constraints_keep_the_bounds_that_the_stack_needs() -> None:
