@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ink import geometry as g
+
 _TIE = 1e-9  # relative: distances this near are equal, for formulas round differently
 
 
@@ -48,3 +50,9 @@ def _distances(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nda
     squared = chord @ chord
     along = np.clip((points - start) @ chord / squared, 0, 1) if squared > 0 else np.zeros(len(points))
     return np.hypot(*(points - start - along[:, None] * chord).T)
+
+
+def kept(points, epsilon):
+    """The indices that Inkmill keeps of one stroke."""
+    points = np.asarray(points, np.float64).reshape(-1, 2)
+    return np.flatnonzero(g.rdp_mask(points[:, 0], points[:, 1], np.array([0, len(points)]), epsilon)).tolist()
