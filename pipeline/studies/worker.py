@@ -6,9 +6,7 @@ behind. Started again, it goes on from the checkpoint of its training.
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ink.errors import report_errors
 from pipeline.environment import load_environment
 from pipeline.studies.cell import read_task, write_result
 from pipeline.studies.identity import fingerprint_of
+from pipeline.studies.lifeline import end_with_parent
 from pipeline.studies.works import find_work
 
 PROGRESS = "progress "
@@ -34,15 +33,9 @@ def _report(share: float) -> None:
     print(f"{PROGRESS}{share:.4f}", flush=True)
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1):  # not sys.stdin: a thread inside its buffer stops Python from ending
-        pass
-    os._exit(1)
-
-
 def main() -> None:
     """`python -m pipeline.studies.worker FOLDER`."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with report_errors():
         load_environment()
         run_cell(Path(sys.argv[1]))

@@ -286,9 +286,9 @@ def test_another_seed_gives_other_numbers_and_the_same_seed_the_same(inside):
 
 def test_a_cells_process_ends_by_itself_and_with_its_parent():
     script = """
-import sys, threading, time
-from pipeline.studies.worker import _end_with_parent
-threading.Thread(target=_end_with_parent, daemon=True).start()
+import sys, time
+from pipeline.studies.lifeline import end_with_parent
+end_with_parent()
 print("up", flush=True)
 time.sleep(float(sys.argv[1]))
 """
