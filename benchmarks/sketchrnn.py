@@ -3,7 +3,8 @@
     python -m benchmarks.sketchrnn --threads 2 --out sketchrnn.json
 
 Medians over `--repeats`, all in one run. The plain LSTM runs on torch's own kernel (oneDNN on the CPU, cuDNN on a GPU);
-each cell also as a loop of steps, eager and compiled (compilation is not counted). On a machine that others use,
+each of `--cells` also as a loop of steps, eager and compiled (compilation is not counted: `--repeats` follow two calls
+that warm up). On a machine that others use,
 `--threads 1 --clock cpu` counts the processor time of this process instead of wall time.
 """
 
@@ -25,18 +26,19 @@ from models.nn.stroke5 import from_parts
 from pipeline.settings import build_model
 
 _CELLS = ("lstm", "layer_norm", "hyper")
+_WARM_UP = 2
 
 
 def median_s(call: Callable[[], Any], repeats: int, asked: argparse.Namespace) -> float:
-    """Return the median time of a call after one that warms up."""
+    """Return the median time of a call after two that warm up."""
     clock = time.perf_counter if asked.clock == "wall" else time.process_time
     times = []
-    for turn in range(repeats + 1):
+    for turn in range(repeats + _WARM_UP):
         started = clock()
         call()
         if asked.device == "cuda":
             torch.cuda.synchronize()
-        if turn:
+        if turn >= _WARM_UP:
             times.append(clock() - started)
     return float(np.median(times))
 
@@ -62,7 +64,9 @@ def training_steps(asked: argparse.Namespace) -> dict[str, float]:
     rows, found = rows_of(asked), {}
     paths = [("lstm, torch's kernel", "lstm", 0.0, False)]
     paths += [
-        (f"{cell}, {'compiled' if flag else 'eager'}", cell, 0.1, flag) for cell in _CELLS for flag in (False, True)
+        (f"{cell}, {'compiled' if flag else 'eager'}", cell, 0.1, flag)
+        for cell in asked.cells
+        for flag in (False, True)
     ]
     for name, cell, dropout, compiled in paths:
         net = model("sketchrnn_decoder", asked, cell=cell, recurrent_dropout=dropout, compiled=compiled).train()
@@ -94,6 +98,9 @@ def sampling(asked: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Measure and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--cells", type=lambda text: text.split(","), default=list(_CELLS), help="lstm,layer_norm,hyper"
+    )
     parser.add_argument("--size", type=int, default=512, help="units of the decoder")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--points", type=int, default=100)
@@ -111,7 +118,7 @@ def main() -> None:
         "settings": {**vars(asked), "out": asked.out.name, "torch": torch.__version__},
         "step_s": steps,
         "times_the_kernel": {name: value / kernel for name, value in steps.items()},
-        "eager_over_compiled": {cell: steps[f"{cell}, eager"] / steps[f"{cell}, compiled"] for cell in _CELLS},
+        "eager_over_compiled": {cell: steps[f"{cell}, eager"] / steps[f"{cell}, compiled"] for cell in asked.cells},
         "sampling": sampling(asked),
     }
     write_json(asked.out, result)
