@@ -95,18 +95,17 @@ def run(fraction: float, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw the scores against the number of training drawings, a line for each number of steps, and the anchors."""
+    """Draw the scores against the number of drawings, a line for each number and size of batches, and the anchors."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(HELD_OUT), figsize=(10, 4), layout="constrained")
     for axis, label in zip(axes, HELD_OUT, strict=True):
-        for steps in sorted({one["steps"] for one in results}):
-            some = sorted((one for one in results if one["steps"] == steps), key=lambda one: one["drawings"])
-            counts = [one["drawings"] for one in some]
-            found = [one["scores"][label]["score"] for one in some]
-            errors = [one["scores"][label]["sd"] / one["scores"][label]["drawings"] ** 0.5 for one in some]
-            axis.errorbar(counts, found, errors, marker="o", linewidth=1.4, capsize=3, label=f"ours, {steps:,} steps")
+        for steps, batch in sorted({(one["steps"], one["batch"]) for one in results}):
+            some = [one for one in results if (one["steps"], one["batch"]) == (steps, batch)]
+            some.sort(key=lambda one: one["drawings"])
+            counts, found = zip(*((one["drawings"], one["scores"][label]["score"]) for one in some), strict=True)
+            axis.plot(counts, found, marker="o", linewidth=1.4, label=f"ours, {steps:,} steps of {batch}")
         axis.axhline(
             PRETRAINED[label], color="black", linewidth=0.8, linestyle="--", label="pretrained: 70,000 of the class"
         )
