@@ -70,12 +70,16 @@ class Dots:
         name: shown in tooltips.
         place: index of its colour.
         x, y: (n,) float64, finite.
+        bare: dots alone, without a line or bars.
+        named: the name stands in the chart too, at the set's last mean.
     """
 
     name: str
     place: int
     x: np.ndarray
     y: np.ndarray
+    bare: bool = False
+    named: bool = False
 
 
 def dot_chart(
@@ -109,7 +113,11 @@ def dot_chart(
         px, py = x_of(at).tolist(), y_of(scale(means)).tolist()
         data = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(px, py, strict=True))
         bars = "".join(f"M{x - 9:.1f} {y:.1f}h18" for x, y in zip(px, py, strict=True))
-        marks.append(f'<path class="line s{one.place}" d="{f"M{data}" if joined else bars}"/>')
+        if not one.bare:
+            marks.append(f'<path class="line s{one.place}" d="{f"M{data}" if joined else bars}"/>')
+        if one.named:
+            side = ' text-anchor="end"' if px[-1] > (_LEFT + _WIDTH) / 2 else ""
+            marks.append(f'<text x="{px[-1]:.1f}" y="{py[-1] - 8:.1f}"{side}>{html.escape(one.name)}</text>')
         for x, y in zip(one.x, one.y, strict=True):
             tip = html.escape(f"{one.name}: {y:.4g}")
             place = f'cx="{float(x_of(x)):.1f}" cy="{float(y_of(scale(y))):.1f}"'

@@ -55,14 +55,14 @@ def tradeoff(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
     dots = [Dots("means", 0, line[:, 0], line[:, 1])]
     for place, (name, cells) in enumerate(by.items(), start=1):
         x, y = (np.array([float(one.numbers[axis]) for one in cells]) for axis in (options.x, options.y))
-        dots.append(Dots(name, place, x * scale_x, y * scale_y))
+        dots.append(Dots(name, place, x * scale_x, y * scale_y, bare=True, named=True))
     values = np.concatenate([one.x for one in dots])
     ticks = [(tick, tick_text(tick)) for tick in linear_ticks(float(values.min()), float(values.max()))]
     svg = dot_chart(dots, ticks, heading(options.x), heading(options.y), joined=True)
     title = f"{heading(options.y)} against {heading(options.x)}"
     axes = ", ".join(found[0].cell.levels) or "model"
     table = Table("Results", [axes, *map(heading, names)], rows, f"{_of(found)} {_LIKELIHOOD_NOTE}")
-    chart = Chart(title, svg, [one.name for one in dots], "A dot for each seed, lines through them in the order of x.")
+    chart = Chart(title, svg, [one.name for one in dots], "A dot for each seed, a line through the means.")
     summary: dict[str, object] = {name: {options.x: x, options.y: y} for name, (x, y) in means.items()}
     return Shown(verdicts, summary, [table], [chart, *learning_curves(found)], reconstructions(found))
 
@@ -89,7 +89,7 @@ def parts(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
     for place, (level, cells) in enumerate(by.items()):
         pairs = [(at, one.numbers[f"{options.number}/{part}"]) for at, part in enumerate(names) for one in cells]
         x, y = np.array(pairs, np.float64).T
-        dots.append(Dots(level, place, x, y * factor(options.number)))
+        dots.append(Dots(level, place, x, y * factor(options.number), named=True))
     svg = dot_chart(dots, list(enumerate(map(str, names))), "test drawings", heading(options.number), joined=True)
     whole = [[level, *(spread_text(one, spread(cells, one)) for one in options.numbers)] for level, cells in by.items()]
     axes = ", ".join(found[0].cell.levels) or "model"
@@ -140,7 +140,7 @@ def sharing(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
     for place, part in enumerate(names):
         pairs_ = [(count, one.numbers[key[part]]) for count in counts for one in cells[part][count]]
         x, y = np.array(pairs_, np.float64).T
-        dots.append(Dots(part, place, x, y * factor(number)))
+        dots.append(Dots(part, place, x, y * factor(number), named=True))
     ticks = [(float(count), str(count)) for count in counts]
     svg = dot_chart(dots, ticks, "classes in one model", heading(number), joined=True)
     columns = ["class", *(f"{count} together" if count > 1 else "alone" for count in counts)]

@@ -100,6 +100,7 @@ def test_a_tradeoff_has_a_dot_a_seed_and_a_line_through_the_means():
     shown = tradeoff(found, {"x": "kl", "y": "nll", "numbers": []})
     assert shown.summary["0.5"] == {"kl": pytest.approx(0.41), "nll": pytest.approx(-0.7)}
     assert shown.charts[0].names == ["means", "1.0", "0.5", "0.25"] and shown.charts[0].svg.count("<circle") == 9
+    assert shown.charts[0].svg.count('class="line') == 1 and ">0.25</text>" in shown.charts[0].svg
     assert [row[0] for row in shown.tables[0].rows] == ["1.0", "0.5", "0.25"]
     assert "L_KL" in shown.tables[0].columns[1] and shown.tables[0].rows[0][1] == "0.210 ± 0.014"
 
