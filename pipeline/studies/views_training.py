@@ -66,7 +66,9 @@ def table(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
         verdicts.append(f"{where}, {said}.")
         summary["/".join(levels) or "all"] = means
     columns = ["", *(heading(name) for name in options.numbers)]
-    how = "a likelihood is teacher-forced by definition" if "nll" in options.numbers else "free-running"
+    how = (
+        "a likelihood is teacher-forced by definition" if {"nll", "nll_real"} & set(options.numbers) else "free-running"
+    )
     made = Table("Results", columns, rows, f"Test drawings, {how}; means over {seeds_of(found)}, ± deviation.")
     return Shown(verdicts, summary, [made], learning_curves(found), reconstructions(found))
 

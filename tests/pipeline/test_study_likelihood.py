@@ -102,7 +102,7 @@ def test_a_tradeoff_has_a_dot_a_seed_and_a_line_through_the_means():
     assert shown.charts[0].names == ["means", "1.0", "0.5", "0.25"] and shown.charts[0].svg.count("<circle") == 9
     assert shown.charts[0].svg.count('class="line') == 1 and ">0.25</text>" in shown.charts[0].svg
     assert [row[0] for row in shown.tables[0].rows] == ["1.0", "0.5", "0.25"]
-    assert "L_KL" in shown.tables[0].columns[1] and shown.tables[0].rows[0][1] == "0.210 ± 0.014"
+    assert "L_KL" in shown.tables[0].columns[1] and shown.tables[0].rows[0][1] == "0.2100 ± 0.0141"
 
 
 def test_parts_have_a_row_each_and_a_line_for_each_level():
