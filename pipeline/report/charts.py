@@ -71,7 +71,7 @@ class Dots:
         place: index of its colour.
         x, y: (n,) float64, finite.
         bare: dots alone, without a line or bars.
-        named: the name stands in the chart too, at the set's last mean.
+        named: the name stands in the chart too, at the set's first mean.
     """
 
     name: str
@@ -116,8 +116,8 @@ def dot_chart(
         if not one.bare:
             marks.append(f'<path class="line s{one.place}" d="{f"M{data}" if joined else bars}"/>')
         if one.named:
-            side = ' text-anchor="end"' if px[-1] > (_LEFT + _WIDTH) / 2 else ""
-            marks.append(f'<text x="{px[-1]:.1f}" y="{py[-1] - 8:.1f}"{side}>{html.escape(one.name)}</text>')
+            side = ' text-anchor="end"' if px[0] > (_LEFT + _WIDTH) / 2 else ""
+            marks.append(f'<text x="{px[0]:.1f}" y="{max(py[0] - 8, _TOP):.1f}"{side}>{html.escape(one.name)}</text>')
         for x, y in zip(one.x, one.y, strict=True):
             tip = html.escape(f"{one.name}: {y:.4g}")
             place = f'cx="{float(x_of(x)):.1f}" cy="{float(y_of(scale(y))):.1f}"'

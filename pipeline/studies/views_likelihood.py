@@ -90,7 +90,13 @@ def parts(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
         pairs = [(at, one.numbers[f"{options.number}/{part}"]) for at, part in enumerate(names) for one in cells]
         x, y = np.array(pairs, np.float64).T
         dots.append(Dots(level, place, x, y * factor(options.number), named=True))
-    svg = dot_chart(dots, list(enumerate(map(str, names))), "test drawings", heading(options.number), joined=True)
+    svg = dot_chart(
+        dots,
+        [(at, part.replace(" points", "")) for at, part in enumerate(names)],
+        "test drawings",
+        heading(options.number),
+        joined=True,
+    )
     whole = [[level, *(spread_text(one, spread(cells, one)) for one in options.numbers)] for level, cells in by.items()]
     axes = ", ".join(found[0].cell.levels) or "model"
     tables = [
