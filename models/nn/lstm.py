@@ -2,7 +2,7 @@
 
 Gates stand in torch's order i, f, g, o. Recurrent dropout falls on the candidate g only, so that it never erases
 memory (Semeniuta et al. 2016). The plain LSTM runs on torch's own kernel (cuDNN, oneDNN) where nothing is dropped;
-the others are loops of one `step`, of which `torch.compile` takes several at once. Legend: B, T, I inputs, H units.
+the others are loops of one `step`, which `torch.compile` can take. Legend: B, T, I inputs, H units.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 State = tuple[Tensor, ...]
 _FORGET_BIAS = 1.0  # added to the forget gate's bias at the start (Jozefowicz et al. 2015)
-_COMPILED_STEPS = 10  # of the loop in one compiled piece: a call costs as much as a small step's arithmetic
 _HYPER_GAIN = 0.1  # of the weights' scales at the start: Ha et al., HyperNetworks, ICLR 2017
 
 
@@ -36,10 +35,13 @@ class Recurrence(nn.Module, ABC):
         self.units = units
         self.dropout = dropout
         self._compiles = False
-        self._compiled: Callable[..., tuple[Tensor, State]] | None = None
+        self._compiled: Callable[..., State] | None = None
 
-    def compile_steps(self) -> None:
-        """Let training run compiled pieces of the loop (`torch.compile`; it needs a C++ compiler on the CPU)."""
+    def compile_step(self) -> None:
+        """Let training run a compiled step (`torch.compile`; it needs a C++ compiler on the CPU).
+
+        One step, not several in one piece: ten of HyperLSTM were not compiled after six minutes of a busy core.
+        """
         self._compiles = True  # when training begins: it takes a while
 
     @abstractmethod
@@ -53,24 +55,12 @@ class Recurrence(nn.Module, ABC):
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs (B, T, H) and the last state."""
         projected, keep = self.project(inputs), self._keep(inputs)
-        if not (self._compiles and self.training):
-            return self.steps(projected, inputs, state, keep)
-        self._compiled = self._compiled or torch.compile(self.steps)
-        outputs = []
-        for first in range(0, inputs.shape[1], _COMPILED_STEPS):
-            piece = slice(first, first + _COMPILED_STEPS)
-            whole = first + _COMPILED_STEPS <= inputs.shape[1]  # a shorter rest would be compiled for each length
-            run = self._compiled if whole else self.steps
-            kept = None if keep is None else keep[:, piece]
-            output, state = run(projected[:, piece], inputs[:, piece], state, kept)
-            outputs.append(output)
-        return torch.cat(outputs, 1), state
-
-    def steps(self, projected: Tensor, inputs: Tensor, state: State, keep: Tensor | None) -> tuple[Tensor, State]:
-        """Take as many steps as `projected` (B, T, ...) has; return the outputs (B, T, H) and the last state."""
+        step: Callable[..., State] = self.step
+        if self._compiles and self.training:
+            step = self._compiled = self._compiled or torch.compile(self.step)
         outputs = []
         for t in range(inputs.shape[1]):
-            state = self.step(projected[:, t], inputs[:, t], state, None if keep is None else keep[:, t])
+            state = step(projected[:, t], inputs[:, t], state, None if keep is None else keep[:, t])
             outputs.append(state[0])
         return torch.stack(outputs, 1), state
 

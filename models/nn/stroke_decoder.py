@@ -32,7 +32,7 @@ class StrokeDecoderConfig:
         hyper_size, hyper_embedding: units and embedding of HyperLSTM's small LSTM.
         mixtures: M, Gaussians of an offset.
         recurrent_dropout: probability that an entry of a candidate is dropped.
-        compiled: compile the cell's loop for training; the plain LSTM without dropout has torch's own kernel instead.
+        compiled: compile the cell's step for training; the plain LSTM without dropout has torch's own kernel instead.
         max_points: N_max; side, epsilon, keep_dots: see `Stroke5`.
         stretch, drop_points: variation of training drawings, see `vary`.
         start: the first input: "pen_down", (0, 0, 1, 0, 0) (paper), or "zeros" (the browser's code).
@@ -96,7 +96,7 @@ class StrokeDecoder(nn.Module):
         self.config = config
         self.cell = _cell(config, CHANNELS + context)
         if config.compiled:
-            self.cell.compile_steps()
+            self.cell.compile_step()
         self.output = nn.Linear(config.decoder_size, outputs(config.mixtures))
         self.register_buffer("offset_std", torch.ones(()))
 

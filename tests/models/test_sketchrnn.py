@@ -9,7 +9,7 @@ from torch import distributions, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from models.nn.lstm import _COMPILED_STEPS, LSTM, HyperLSTM, LayerNormLSTM, final_outputs
+from models.nn.lstm import LSTM, HyperLSTM, LayerNormLSTM, final_outputs
 from models.nn.mixture import Mixture, outputs
 from models.nn.stroke5 import END, lengths, states
 from tests.models.test_contract import batch_of, drawings, tiny
@@ -261,18 +261,18 @@ def test_every_cell_learns(name, cell):
 
 def test_compiling_a_cell_changes_no_number():
     cell, calls = scrambled(HyperLSTM(3, 4, 0.0, 2, 2)).float(), []
-    x = torch.randn(2, 2 * _COMPILED_STEPS + 3, 3, generator=generator())  # two pieces and a rest
-    plain, plain_state = cell(x, cell.zero_state(x))
-    compiled = torch.compile(cell.steps, backend="eager", fullgraph=True)  # one graph: nothing breaks it
+    x = torch.randn(2, 3, 3, generator=generator())
+    plain = cell(x, cell.zero_state(x))[0]
+    compiled = torch.compile(cell.step, backend="eager", fullgraph=True)  # one graph: nothing breaks it
 
     def counted(*given):
-        calls.append(given[0].shape[1])
+        calls.append(len(given))
         return compiled(*given)
 
-    cell.compile_steps()
+    cell.compile_step()
     cell._compiled = counted
-    found, state = cell.train()(x, cell.zero_state(x))
-    assert calls == [_COMPILED_STEPS, _COMPILED_STEPS]
-    torch.testing.assert_close(found, plain)
-    torch.testing.assert_close(state, plain_state)
+    torch.testing.assert_close(cell.eval()(x, cell.zero_state(x))[0], plain)
+    assert not calls, "only training is compiled"
+    torch.testing.assert_close(cell.train()(x, cell.zero_state(x))[0], plain)
+    assert len(calls) == 3
     assert functional.mse_loss(plain, torch.zeros_like(plain)) > 0
