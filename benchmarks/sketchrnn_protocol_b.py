@@ -101,11 +101,12 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(1, len(HELD_OUT), figsize=(10, 4), layout="constrained")
     for axis, label in zip(axes, HELD_OUT, strict=True):
-        for steps, batch in sorted({(one["steps"], one["batch"]) for one in results}):
-            some = [one for one in results if (one["steps"], one["batch"]) == (steps, batch)]
+        for kind in dict.fromkeys((one["steps"], one["batch"], bool(one["start"])) for one in results):
+            some = [one for one in results if (one["steps"], one["batch"], bool(one["start"])) == kind]
+            steps, batch, more = f"{kind[0]:,}", kind[1], " more" if kind[2] else ""
             some.sort(key=lambda one: one["drawings"])
             counts, found = zip(*((one["drawings"], one["scores"][label]["score"]) for one in some), strict=True)
-            axis.plot(counts, found, marker="o", linewidth=1.4, label=f"ours, {steps:,} steps of {batch}")
+            axis.plot(counts, found, marker="o", linewidth=1.4, label=f"ours, {steps}{more} steps of {batch}")
         axis.axhline(
             PRETRAINED[label], color="black", linewidth=0.8, linestyle="--", label="pretrained: 70,000 of the class"
         )
