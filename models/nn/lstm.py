@@ -212,7 +212,9 @@ def final_outputs(lstm: nn.LSTM, inputs: Tensor, counts: Tensor) -> Tensor:
     last = (counts - 1).view(-1, 1, 1).expand(-1, 1, lstm.hidden_size)
     ends = []
     for way, seen in (("", inputs), ("_reverse", turned)):
-        weights = [lstm.get_parameter(f"{name}_l0{way}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights: list[Tensor] = [
+            lstm.get_parameter(f"{name}_l0{way}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
         outputs = torch.lstm(seen, (zero, zero), weights, True, 1, 0.0, lstm.training, False, True)[0]
         ends.append(outputs.gather(1, last).squeeze(1))
     return torch.cat(ends, -1)
