@@ -210,7 +210,7 @@ def final_outputs(lstm: nn.LSTM, inputs: Tensor, counts: Tensor) -> Tensor:
     turned = inputs.gather(1, place.clamp(min=0).unsqueeze(-1).expand_as(inputs))
     zero = inputs.new_zeros(1, len(inputs), lstm.hidden_size)
     last = (counts - 1).view(-1, 1, 1).expand(-1, 1, lstm.hidden_size)
-    ends = []
+    ends = list[Tensor]()
     for way, seen in (("", inputs), ("_reverse", turned)):
         weights: list[Tensor] = [
             lstm.get_parameter(f"{name}_l0{way}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
