@@ -31,6 +31,7 @@ _COLUMNS = (
     ("accuracy", "recognised", "{:.1%}"),
     ("accuracy_original", "ceiling", "{:.1%}"),
     ("nll", "-log p nats", "{:.4f}"),
+    ("nll_real", "to the end", "{:.4f}"),
     ("kl", "KL nats", "{:.4f}"),
     ("parameters", "parameters", "{:,}"),
     ("latent_bytes", "latent bytes", "{}"),

@@ -21,7 +21,7 @@ from ink import geometry
 from ink.errors import DataError
 from ink.table import Ink
 from models import model_class
-from models.base import Autoencoder, Classifier, build_config
+from models.base import Autoencoder, Classifier, Completer, build_config
 
 
 class SketchPyfunc(PythonModel):
@@ -36,12 +36,14 @@ class SketchPyfunc(PythonModel):
         self.model.load_state_dict(load_file(context.artifacts["weights"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Reconstruct drawings, or name their classes.
+        """Reconstruct drawings, name their classes, or finish them where the model can do neither.
 
         Args:
             context: MLflow's.
             model_input: N rows, see the module's docstring.
             params: `points`: samples per decoded drawing (of a multi-stroke model: per stroke), 0: the trained number.
+                Of a model that finishes drawings: `extent`, the share of the finished drawing's longest side that a
+                given one has; `temperature`, below 0 the model's own; `seed`.
 
         Raises:
             DataError: a row is not a drawing; says which and why.
@@ -58,11 +60,39 @@ class SketchPyfunc(PythonModel):
                 best = probability.max(1)
                 names = [self.card["classes"][i] for i in best.indices.tolist()]
                 return pd.DataFrame({"label": names, "probability": best.values.double().numpy()})
-            if not isinstance(self.model, Autoencoder):
-                raise DataError(f"{self.card['model']} can neither decode nor classify a drawing")
-            count = int((params or {}).get("points") or 0) or None
-            decoded = self.model.to_ink(self.model.decode(self.model.encode(points), count))
-        return _to_json(geometry.restore(decoded, *frame)) if as_json else _to_table(geometry.restore(decoded, *frame))
+            if isinstance(self.model, Autoencoder):
+                count = int((params or {}).get("points") or 0) or None
+                made = geometry.restore(self.model.to_ink(self.model.decode(self.model.encode(points), count)), *frame)
+            elif isinstance(self.model, Completer):
+                made = _finished(self.model, ink, params or {})
+            else:
+                raise DataError(f"{self.card['model']} can neither decode nor classify nor finish a drawing")
+        return _to_json(made) if as_json else _to_table(made)
+
+
+def _finished(model: Completer, begun: Ink, asked: dict[str, Any]) -> Ink:
+    """Return drawings that begin with the given ones, placed so that the beginning lies where it was given.
+
+    A beginning without extent, a dot, says nothing of the size: its drawing has radius 1.
+    """
+    extent, temperature = float(asked.get("extent", 1.0)), float(asked.get("temperature", -1.0))
+    if not 0 < extent <= 1:
+        raise DataError(f"extent must be above 0 and at most 1, got {extent}")
+    prefix = model.prefix(begun, extent)
+    generator = torch.Generator().manual_seed(int(asked.get("seed", 0)))
+    made = model.to_ink(model.complete(prefix, generator, None if temperature < 0 else temperature))
+    given = np.minimum(np.diff(model.to_ink(prefix).point_offsets), np.diff(made.point_offsets))
+    place = np.arange(made.n_points) - np.repeat(made.point_offsets[:-1], np.diff(made.point_offsets))
+    first = place < np.repeat(given, np.diff(made.point_offsets))  # the points of the beginning
+    edges = np.concatenate([[0], np.cumsum(given)])
+    start = geometry.bounding_boxes(Ink(made.x[first], made.y[first], made.t[first], edges, np.arange(len(edges))))
+    whole = geometry.bounding_boxes(begun)
+    wide, long = (np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) for box in (whole, start))
+    scale = np.where((wide > 0) & (long > 0), wide / np.where(long > 0, long, 1.0), 1.0)
+    x, y = (
+        (whole[:, axis] + whole[:, axis + 2]) / 2 - scale * (start[:, axis] + start[:, axis + 2]) / 2 for axis in (0, 1)
+    )
+    return geometry.restore(made, x, y, scale)
 
 
 def _from_json(column: pd.Series) -> Ink:

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from ink.errors import ParamsError, RegistryError, one_line
 from ink.params import suggest
 from models import model_class
-from models.base import SketchModel, build_config
+from models.base import Autoencoder, Completer, SketchModel, build_config
 from pipeline.checkpoint import weights_sha256
 
 ROOT = Path("mlruns")
@@ -95,7 +95,7 @@ def register(
             name="model",
             python_model=str(_PYFUNC),
             artifacts={"weights": str(weights), "config": str(described)},
-            signature=_signature(),
+            signature=_signature(model),
             code_paths=[str(_PYFUNC.parents[1] / package) for package in ("ink", "models")],
             pip_requirements=[f"{package}=={version(package)}" for package in _REQUIREMENTS],
         )
@@ -194,9 +194,13 @@ def _versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:
         raise RegistryError(f"the registry cannot be read: {error}") from error
 
 
-def _signature() -> ModelSignature:
+def _signature(model: SketchModel) -> ModelSignature:
     reals = Array(DataType.double)
     columns: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "drawing", required=False)]
     columns += [ColSpec(reals, axis, required=False) for axis in "xyt"]
     columns += [ColSpec(Array(DataType.long), "offsets", required=False)]
-    return ModelSignature(inputs=Schema(columns), params=ParamSchema([ParamSpec("points", DataType.integer, 0)]))
+    asked = [ParamSpec("points", DataType.integer, 0)]
+    if isinstance(model, Completer) and not isinstance(model, Autoencoder):
+        asked = [ParamSpec("extent", DataType.double, 1.0), ParamSpec("temperature", DataType.double, -1.0)]
+        asked.append(ParamSpec("seed", DataType.integer, 0))
+    return ModelSignature(inputs=Schema(columns), params=ParamSchema(asked))

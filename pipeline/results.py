@@ -114,7 +114,7 @@ def hash_of(key: str) -> str:
 
 def one_line(summary: dict[str, Any]) -> str:
     """Return a run's result in one line for the terminal."""
-    shown = ("huber", "chamfer", "accuracy", "valid_accuracy", "nll")
+    shown = ("huber", "chamfer", "accuracy", "valid_accuracy", "nll", "nll_real", "kl")
     numbers = ", ".join(f"{name} {summary[name]:.4f}" for name in shown if name in summary)
     return f"{summary['registered']} v{summary['version']} ({summary['alias']}): {numbers}"
 

@@ -50,6 +50,8 @@ class Scores(BaseModel):
     accuracy: float | None = None
     accuracy_original: float | None = None
     nll: float | None = None
+    nll_real: float | None = None
+    kl: float | None = None
     parameters: int
     latent_bytes: int | None = None
     encode_ms: float | None = None

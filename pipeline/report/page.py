@@ -55,7 +55,7 @@ def render(inputs: ReportInputs) -> str:
         verdict=tables.verdict(inputs),
         recognizer=inputs.recognizer,
         ceiling=tables.ceiling(inputs),
-        columns=tables.COLUMNS,
+        columns=tables.columns(inputs),
         rows=tables.comparison(inputs),
         warnings=consistency(inputs),
         curves=learning_curves(inputs.models),

@@ -53,6 +53,9 @@ COLUMNS = (
     Column("Decode", "ms", "decode_ms", 1.0, None, min),
     Column("Training", "s", "train_seconds", 1.0, 0, min),
     Column("Steps", "", "steps", 1.0, 0, None),
+    Column("\u2212log p", "nats", "nll", 1.0, 3, min),
+    Column("\u2212log p", "nats, to the end", "nll_real", 1.0, 3, min),
+    Column("KL", "nats", "kl", 1.0, 3, None),
 )
 
 
@@ -75,11 +78,16 @@ class Gains:
     count: int
 
 
+def columns(inputs: ReportInputs) -> list[Column]:
+    """Return the columns in which some model has a number."""
+    return [column for column in COLUMNS if any(getattr(m.scores, column.field) is not None for m in inputs.scored)]
+
+
 def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return one row per model of run.models, in that order; `cells` is empty for a model without metrics."""
     scored = inputs.scored
     cells: dict[str, list[Cell]] = {model.name: [] for model in scored}
-    for column in COLUMNS:
+    for column in columns(inputs):
         values = {model.name: getattr(model.scores, column.field) for model in scored}
         known = [value for value in values.values() if value is not None]
         best = column.best(known) if column.best and len(set(known)) > 1 else None

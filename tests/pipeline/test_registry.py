@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 TINY = {
     "sketchode": {"hidden_size": 6, "latent_size": 4, "points": 40},
     "recognizer": {"size": 32, "channels": [4, 4, 4, 4]},
+    "sketchrnn": {"encoder_size": 4, "decoder_size": 6, "latent_size": 3, "mixtures": 2, "max_points": 40},
+    "sketchrnn_decoder": {"decoder_size": 6, "mixtures": 2, "max_points": 40, "epsilon": 0.0},
 }
 CLASSES = ("cat", "owl")
 
@@ -160,6 +162,12 @@ table = model.predict(frame)
 out = {name: [np.asarray(row).tolist() for row in table[name]] for name in table}
 out = {"table": out, "quick": model.predict(quick)["drawing"].tolist()}
 out["fine"] = [len(x) for x in model.predict(frame, params={"points": 200})["x"]]
+out["vae"] = mlflow.pyfunc.load_model("models:/vae@champion").predict(frame)["x"]
+out["vae"] = [np.asarray(x).tolist() for x in out["vae"]]
+finisher = mlflow.pyfunc.load_model("models:/finisher@champion")
+for seed in (1, 1, 2):
+    finished = finisher.predict(quick, params={"extent": 0.5, "temperature": 1.0, "seed": seed})["drawing"].tolist()
+    out.setdefault("finished", []).append(finished)
 out["judged"], out["judged quick"] = (judge.predict(given).to_dict("list") for given in (frame, quick))
 json.dump(out, open("answer.json", "w"))
 """
@@ -180,6 +188,8 @@ def answer(store, tmp_path_factory):
     """What another process in another folder, without the project on its path, gets from the registry."""
     register("autoencoder", model_of("sketchode", 6), 0.5)
     register("judge", model_of("recognizer", 7), 0.5, kind="recognizer")
+    register("vae", model_of("sketchrnn", 8), 0.5, kind="sketchrnn")
+    register("finisher", model_of("sketchrnn_decoder", 9), 0.5, kind="sketchrnn_decoder")
     folder = tmp_path_factory.mktemp("elsewhere")
     ink = drawings().ink
     pq.write_table(drawings().to_table(), folder / "drawings.parquet")
@@ -193,9 +203,9 @@ def answer(store, tmp_path_factory):
     return json.loads((folder / "answer.json").read_text())
 
 
-def expected_reconstruction(points=None):
+def expected_reconstruction(points=None, kind="sketchode", seed=6):
     """The same by hand: unit circle, clock, encode, decode, back to the drawing's own coordinates."""
-    model = model_of("sketchode", 6)
+    model = model_of(kind, seed)
     unit, *frame = geometry.unit_circle(drawings().ink)
     unit = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
     with torch.no_grad():
@@ -230,6 +240,22 @@ def test_a_stranger_gets_strokes_for_strokes(answer):
         assert all(len(stroke) == 3 and len({len(axis) for axis in stroke}) == 1 for stroke in drawing)
 
 
+def test_a_stranger_gets_drawings_from_a_variational_model(answer):
+    expected = expected_reconstruction(kind="sketchrnn", seed=8)
+    np.testing.assert_allclose(np.concatenate(answer["vae"]), expected.x, rtol=1e-4, atol=1e-2)
+
+
+def test_a_model_without_code_finishes_the_drawings_where_they_lie(answer):
+    first, again, other = ([json.loads(text) for text in made] for made in answer["finished"])
+    assert first == again and first != other
+    for given, made in zip((drawings().ink.strokes(n) for n in range(3)), first, strict=True):
+        pixel = np.ptp(np.concatenate(given)[:, :2], 0).max() / (255 * 0.5)
+        made = [np.array(stroke[:2]).T for stroke in made]
+        np.testing.assert_allclose(made[0], given[0][:, :2], atol=1.5 * pixel)
+        np.testing.assert_allclose(made[1][:12], given[1][:, :2], atol=1.5 * pixel)
+        assert 20 < sum(map(len, made)) <= 41  # and goes on
+
+
 def test_a_stranger_gets_class_names_from_the_judge(answer):
     for given in ("judged", "judged quick"):
         assert set(answer[given]["label"]) <= set(CLASSES)
@@ -246,6 +272,12 @@ def test_a_table_made_by_hand_in_float64_is_taken(answer):
     for axis in "xy":
         flat = np.concatenate(answer["table"][axis])
         np.testing.assert_allclose(np.concatenate(list(found[axis])), flat, rtol=1e-4, atol=1e-3)
+
+
+def test_an_extent_that_is_none_is_refused(store, answer):
+    model = mlflow.pyfunc.load_model("models:/finisher@champion")
+    with pytest.raises(DataError, match=r"extent must be above 0 and at most 1, got 1\.5"):
+        model.predict(pd.DataFrame({"drawing": ["[[[1, 2], [3, 4]]]"]}), params={"extent": 1.5})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ink.parquet import read_drawings, write_drawings
 from ink.table import Drawings, Ink
 from pipeline.report.inputs import natural, read_inputs
 from pipeline.report.page import main, run
-from pipeline.report.tables import COLUMNS, comparison, confusion, verdict
+from pipeline.report.tables import columns, comparison, confusion, verdict
 
 HOSTILE = '</title><script src="http://evil.example/x.js">alert(1)</script>'
 MODELS = ("first", "second")
@@ -151,7 +151,7 @@ def test_table_holds_the_numbers_of_the_metrics_files(project: Path) -> None:
     values = Page(run(project, "toy").read_text()).values
     for name in MODELS:
         scores = json.loads((project / f"metrics/toy/{name}.json").read_text())
-        fields = [column.field for column in COLUMNS]
+        fields = [column.field for column in columns(read_inputs(project, "toy"))]
         assert [field for field in fields if scores[field] not in values] == []
     assert 0.96875 in values
     rows = comparison(read_inputs(project, "toy"))
@@ -287,10 +287,12 @@ def test_a_model_that_reconstructs_nothing_has_its_row_and_misses_nothing(projec
     scores = json.loads((project / "metrics/toy/second.json").read_text())
     for name in ("huber", "chamfer", "accuracy", "accuracy_original", "latent_bytes", "encode_ms", "decode_ms"):
         scores.pop(name)
-    (project / "metrics/toy/second.json").write_text(json.dumps({**scores, "nll": 0.25}))
+    (project / "metrics/toy/second.json").write_text(json.dumps({**scores, "nll": 0.25, "kl": 0.4375}))
     for path in project.glob("plots/toy/second/drawings/*"):
         path.unlink()
     inputs = read_inputs(project, "toy")
     assert inputs.models[1].missing == () and run(project, "toy").exists()
     assert comparison(inputs)[1]["cells"][0].value is None
     assert verdict(inputs).startswith("first reconstructs")
+    assert {0.25, 0.4375} <= set(Page(run(project, "toy").read_text()).values)
+    assert [column.field for column in columns(inputs)][-2:] == ["nll", "kl"]
