@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.rival_sketchode import RivalSketchODE  # noqa: E402
 from ink.params import read_params  # noqa: E402
+from models.nn import buffers  # noqa: E402
 from models.nn.capture import capture_step  # noqa: E402
 from models.sketchode import SketchODE  # noqa: E402
 from pipeline.settings import build_model  # noqa: E402
@@ -191,6 +192,7 @@ def peak_growth(gradient: str, solver_steps: int) -> float:
     model = build("sketchode", *SIZES[0], gradient=gradient, solver_steps=solver_steps)
     step = trained(lambda batch: model.loss({"points": batch})["loss"], model, drawings(16))
     step()
+    buffers.release()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free goes back, so that it is counted again
     Path("/proc/self/clear_refs").write_text("5")
     before = _peak_mib()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.nn import kernel
+from models.nn.buffers import buffer, precision
 from models.nn.kernel import ROW_MULTIPLE, UNIT_MULTIPLE
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def forward(
     layers, none = len(inner) + 1, start.new_empty(0)
     steps, matrix, weights = _numbers(grid, start)
     evaluations = len(steps) * len(weights)
-    values = start.new_empty(layers * evaluations if kept else layers - 1 + evaluations, *start.shape)
-    slopes = start.new_empty(layers * evaluations if kept else layers, *start.shape)
+    values = buffer(start, layers * evaluations if kept else layers - 1 + evaluations, *start.shape)
+    slopes = buffer(start, layers * evaluations if kept else layers, *start.shape)
     _run(
         kernel.forward,
         start,
@@ -45,9 +46,10 @@ def forward(
         kernel.CODES[activation],
         (evaluations, *start.shape, 0 if path is None else path.shape[-1], layers),
         *map(_flat, (start, rate, none if lift is None else lift, none if path is None else path)),
-        _flat(torch.stack([weight.t() for weight in inner]) if inner else none),
+        _packed(torch.stack([weight.t() for weight in inner]) if inner else none),
         _flat(torch.stack(list(biases)) if biases else none),
-        *map(_flat, (last.transpose(1, 2), values, slopes, torch.empty_like(start))),
+        _packed(last.transpose(1, 2)),
+        *map(_flat, (values, slopes)),
         kept,
     )
     if not kept:
@@ -67,8 +69,8 @@ def backward(
     """Return the gradients of the layers' inputs and what else `models.nn.sweeps.backward` names."""
     evaluations, batch, hidden = of_values.shape
     layers, none = len(inner) + 1, of_values.new_empty(0)
-    deltas = of_values.new_empty(layers, evaluations, batch, hidden)
-    wide = of_values.new_empty(evaluations, batch, len(last) * hidden)
+    deltas = buffer(of_values, layers, evaluations, batch, hidden)
+    wide = buffer(of_values, evaluations, batch, len(last) * hidden)
     of_rate, of_start = of_values.new_empty(2, batch, hidden).unbind()
     _run(
         kernel.backward,
@@ -76,8 +78,9 @@ def backward(
         *_numbers(grid, of_values),
         (*of_values.shape, 0 if path is None else path.shape[-1], layers),
         *map(_flat, (of_values, of_final, slopes, none if path is None else path)),
-        _flat(torch.stack(list(inner)) if inner else none),
-        *map(_flat, (last, deltas, wide, of_rate, of_start)),
+        _packed(torch.stack(list(inner)) if inner else none),
+        _packed(last),
+        *map(_flat, (deltas, wide, of_rate, of_start)),
     )
     return deltas, wide, of_rate, of_start
 
@@ -92,9 +95,13 @@ def _numbers(grid: Grid, like: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarr
     matrix = np.zeros((stages, stages))
     for i, row in enumerate(grid.tableau.matrix):
         matrix[i, : len(row)] = row
-    kind = np.float32 if like.dtype == torch.float32 else np.float64
+    kind = precision(like)
     return np.array(grid.steps, kind), matrix.astype(kind), np.array(grid.tableau.weights, kind)
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().view(-1).numpy()
+
+
+def _packed(matrix: Tensor) -> np.ndarray:
+    return kernel.packed(matrix.detach().numpy()) if matrix.dim() > 1 else _flat(matrix)

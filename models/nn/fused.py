@@ -34,7 +34,7 @@ from models.nn import compiled, sweeps
 from models.nn.network import Network
 from models.nn.ode import METHODS, Tableau
 
-_ROWS_AT_ONCE = 4096  # evaluations times drawings: as many steps are walked back before their weight gradients
+_ROWS_AT_ONCE = 16384  # evaluations times drawings: as many are walked back before their weight gradients
 
 
 @dataclass(frozen=True)

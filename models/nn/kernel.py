@@ -3,8 +3,8 @@
 One call does a whole solve. A block of `_ROWS` drawings stays in the first cache through all steps,
 while the weights stream from the second; blocks are independent, so threads share them out and the
 result depends neither on their number nor on the other drawings of a batch. Matrix products are tiles
-of 4 drawings by two vectors of hidden units, written in LLVM's own vector instructions (numba's loops
-reach a third of the speed); sine and cosine come together from one reduction and two polynomials,
+of 4 drawings by two vectors of hidden units, from weights packed in the order of reading, written in
+LLVM's own vector instructions (numba's loops reach a third of the speed); sine and cosine come together from one reduction and two polynomials,
 with an absolute error of 1e-7 in float32 (torch's two calls take six times as long); float64 uses libm.
 
 Layouts, flat and C-contiguous: E evaluations in order of time, B drawings (a multiple of 4), H hidden
@@ -23,6 +23,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
+
+from models.nn.buffers import aligned
 
 ROW_MULTIPLE = 4  # drawings in a tile
 UNIT_MULTIPLE = 8  # hidden units in two vectors of float64, or one of float32
@@ -88,32 +90,68 @@ def _tile(context, x, x_at, x_row, w, w_at, w_row, out, out_at, out_row, depth, 
     return signature, generate
 
 
+def packed(matrix: np.ndarray) -> np.ndarray:
+    """Return a matrix (..., depth, width) flat, as `_add_product` reads it: panels of two vectors, one after the other.
+
+    A panel is walked from its first row to its last, so what comes next lies beside it in memory.
+    """
+    panel = 2 * 32 // matrix.itemsize
+    depth, width = matrix.shape[-2:]
+    whole = width // panel * panel
+    flat = aligned((matrix.size // (depth * width), depth * width), matrix.dtype.type)
+    for out, of in zip(flat, matrix.reshape(-1, depth, width), strict=True):
+        out[: depth * whole].reshape(-1, depth, panel)[:] = of[:, :whole].reshape(depth, -1, panel).swapaxes(0, 1)
+        out[depth * whole :] = of[:, whole:].reshape(-1)
+    return flat.reshape(-1)
+
+
 @_compile
-def _add_product(x, x_at, w, w_at, out, out_at, rows, depth, width):  # type: ignore[no-untyped-def]
-    """out (rows, width) += x (rows, depth) @ w (depth, width)."""
+def _add_product(x, x_row, w, out, rows, depth, width):  # type: ignore[no-untyped-def]
+    """out (rows, width) += x (rows, depth; `x_row` apart) @ w (depth, width; see `packed`)."""
     lanes = 32 // w.itemsize
     pairs = width // (2 * lanes) * (2 * lanes)
     for column in range(0, pairs, 2 * lanes):
         for row in range(0, rows, ROW_MULTIPLE):
-            to = out_at + row * width + column
-            _tile(x, x_at + row * depth, depth, w, w_at + column, width, out, to, width, depth, 2)  # type: ignore[call-arg]
-    for column in range(pairs, width, lanes):
+            at, to = row * x_row, row * width + column
+            _tile(x, at, x_row, w, column * depth, 2 * lanes, out, to, width, depth, 2)  # type: ignore[call-arg]
+    if pairs < width:
         for row in range(0, rows, ROW_MULTIPLE):
-            to = out_at + row * width + column
-            _tile(x, x_at + row * depth, depth, w, w_at + column, width, out, to, width, depth, 1)  # type: ignore[call-arg]
+            at, to = row * x_row, row * width + pairs
+            _tile(x, at, x_row, w, pairs * depth, lanes, out, to, width, depth, 1)  # type: ignore[call-arg]
 
 
-def _sine(x, value, value_at, slope, slope_at, count):  # type: ignore[no-untyped-def]
+@_compile
+def _multiply(out, x, y):  # type: ignore[no-untyped-def]
+    """out = x * y."""
+    for i in range(len(out)):
+        out[i] = x[i] * y[i]
+
+
+@_compile
+def _scale(out, factor, x):  # type: ignore[no-untyped-def]
+    """out = factor * x. Slices, not offsets, go in: only then does the loop become vector instructions."""
+    for i in range(len(out)):
+        out[i] = factor * x[i]
+
+
+@_compile
+def _add_scaled(out, factor, x):  # type: ignore[no-untyped-def]
+    """out += factor * x."""
+    for i in range(len(out)):
+        out[i] += factor * x[i]
+
+
+def _sine(x, value, slope):  # type: ignore[no-untyped-def]
     """value = sin x and slope = cos x; compiled below, by the type of x."""
     raise NotImplementedError
 
 
 @overload(_sine)
-def _sine_of(x, value, value_at, slope, slope_at, count):  # type: ignore[no-untyped-def]
+def _sine_of(x, value, slope):  # type: ignore[no-untyped-def]
     single = np.float32
 
-    def of_float32(x, value, value_at, slope, slope_at, count):  # type: ignore[no-untyped-def]
-        for i in range(count):
+    def of_float32(x, value, slope):  # type: ignore[no-untyped-def]
+        for i in range(len(x)):
             quarter = np.floor(x[i] * single(2 / math.pi) + single(0.5))
             # pi / 2 in three parts, the first two short enough for exact products (Cody and Waite)
             r = x[i] - quarter * single(1.5703125)
@@ -128,13 +166,13 @@ def _sine_of(x, value, value_at, slope, slope_at, count):  # type: ignore[no-unt
             odd = (n & 1) != 0
             a = cosine if odd else sine
             b = sine if odd else cosine
-            value[value_at + i] = -a if (n & 2) != 0 else a
-            slope[slope_at + i] = -b if ((n + 1) & 2) != 0 else b
+            value[i] = -a if (n & 2) != 0 else a
+            slope[i] = -b if ((n + 1) & 2) != 0 else b
 
-    def of_float64(x, value, value_at, slope, slope_at, count):  # type: ignore[no-untyped-def]
-        for i in range(count):
-            value[value_at + i] = math.sin(x[i])
-            slope[slope_at + i] = math.cos(x[i])
+    def of_float64(x, value, slope):  # type: ignore[no-untyped-def]
+        for i in range(len(x)):
+            value[i] = math.sin(x[i])
+            slope[i] = math.cos(x[i])
 
     return of_float32 if x.dtype == types.float32 else of_float64
 
@@ -151,28 +189,28 @@ _C = _fit((4, 6, 8), lambda r: np.cos(r) - 1 + r**2 / 2)
 
 
 @_compile
-def _activate(code, x, value, value_at, slope, slope_at, count):  # type: ignore[no-untyped-def]
-    """value = f(x), slope = f'(x), of `count` numbers; `code` is one of `CODES`."""
+def _activate(code, x, value, slope):  # type: ignore[no-untyped-def]
+    """value = f(x), slope = f'(x), of all of x; `code` is one of `CODES`."""
     if code == 0:
-        _sine(x, value, value_at, slope, slope_at, count)
+        _sine(x, value, slope)
     elif code == 1:
-        _sine(x, slope, slope_at, value, value_at, count)
-        for i in range(count):
-            slope[slope_at + i] = -slope[slope_at + i]
+        _sine(x, slope, value)
+        for i in range(len(x)):
+            slope[i] = -slope[i]
     elif code == 2:
-        for i in range(count):
+        for i in range(len(x)):
             y = math.tanh(x[i])
-            value[value_at + i] = y
-            slope[slope_at + i] = 1 - y * y
+            value[i] = y
+            slope[i] = 1 - y * y
     elif code == 3:
-        for i in range(count):
-            value[value_at + i] = max(x[i], x[i] * 0)  # 0 * NaN stays NaN
-            slope[slope_at + i] = 1 if x[i] > 0 else 0
+        for i in range(len(x)):
+            value[i] = max(x[i], x[i] * 0)  # 0 * NaN stays NaN
+            slope[i] = 1 if x[i] > 0 else 0
     else:
-        for i in range(count):
+        for i in range(len(x)):
             y = 1 / (1 + math.exp(-x[i]))
-            value[value_at + i] = y
-            slope[slope_at + i] = y * (1 - y)
+            value[i] = y
+            slope[i] = y * (1 - y)
 
 
 @_compile
@@ -193,7 +231,6 @@ def forward(  # type: ignore[no-untyped-def]
     last,
     values,
     slopes,
-    final,
     keep,
 ):
     """Solve for the drawings `first` to `end`; see `models.nn.fused` for the equations.
@@ -205,66 +242,56 @@ def forward(  # type: ignore[no-untyped-def]
         sizes: (E, B, H, C, K): evaluations, drawings, hidden units, channels (0: an ODE), hidden layers.
         start: (B, H) w at the first time.
         rate: (H,); lift: (C, H); path: (E, B, C).
-        inner: (K - 1, H, H) in, out; biases: (K - 1, H); last: (C * H, H) in, out.
+        inner: (K - 1, H, H) in, out; last: (C, H, H) in, out, both `packed`; biases: (K - 1, H).
         values: (K, E, B, H) made here: f of every layer; where `keep` is false (K - 1 + E, B, H), of which the first
             K - 1 are scratch.
         slopes: (E, K, B, H) made here: f' of every layer; where `keep` is false (K, B, H) of scratch.
-        final: (B, H) made here: w at the last time.
         keep: keep what the backward sweep needs.
     """
     evaluations, batch, hidden, channels, layers = sizes
     stages = len(weights)
-    plane = batch * hidden
-    depth = max(channels, 1) * hidden
-    w = np.empty(_ROWS * hidden, start.dtype)
-    x = np.empty(_ROWS * hidden, start.dtype)
-    k = np.empty((stages, _ROWS * hidden), start.dtype)
-    wide = np.empty(_ROWS * depth, start.dtype)
+    plane, square = batch * hidden, hidden * hidden
+    block = np.empty((2 + stages, _ROWS * hidden), start.dtype)
     for corner in range(first, end, _ROWS):
         rows = min(_ROWS, end - corner)
         count, offset = rows * hidden, corner * hidden
-        w[:count] = start[offset : offset + count]
+        w, x, k = block[0, :count], block[1, :count], block[2:, :count]
+        w[:] = start[offset : offset + count]
         for step in range(len(steps)):
             for stage in range(stages):
                 e = step * stages + stage
-                x[:count] = w[:count]
+                x[:] = w
                 for earlier in range(stage):
-                    factor = matrix[stage, earlier] * steps[step]
-                    if factor != 0:
-                        for i in range(count):
-                            x[i] += factor * k[earlier, i]
+                    if matrix[stage, earlier] != 0:
+                        _add_scaled(x, matrix[stage, earlier] * steps[step], k[earlier])
                 for layer in range(layers):
-                    slope_at = ((e * layers if keep else 0) + layer) * plane + offset
-                    at = layer * plane + offset
+                    at, slope_at = layer * plane + offset, layer * plane + offset
                     if keep:
                         at += (layer * (evaluations - 1) + e) * plane
+                        slope_at += e * layers * plane
                     elif layer == layers - 1:
                         at += e * plane
-                    _activate(code, x, values, at, slopes, slope_at, count)
+                    value = values[at : at + count]
+                    _activate(code, x, value, slopes[slope_at : slope_at + count])
                     if layer < layers - 1:
                         for row in range(rows):
-                            for i in range(hidden):
-                                x[row * hidden + i] = biases[layer * hidden + i]
-                        _add_product(values, at, inner, layer * hidden * hidden, x, 0, rows, hidden, hidden)
+                            x[row * hidden : (row + 1) * hidden] = biases[layer * hidden : (layer + 1) * hidden]
+                        _add_product(value, hidden, inner[layer * square :], x, rows, hidden, hidden)
                 slope = k[stage]
                 for row in range(rows):
-                    for i in range(hidden):
-                        slope[row * hidden + i] = rate[i]
-                    for c in range(channels):
-                        speed = path[(e * batch + corner + row) * channels + c]
-                        for i in range(hidden):
-                            slope[row * hidden + i] += speed * lift[c * hidden + i]
-                            wide[(row * channels + c) * hidden + i] = speed * values[at + row * hidden + i]
+                    slope[row * hidden : (row + 1) * hidden] = rate
                 if channels == 0:
-                    _add_product(values, at, last, 0, slope, 0, rows, hidden, hidden)
-                else:
-                    _add_product(wide, 0, last, 0, slope, 0, rows, depth, hidden)
+                    _add_product(value, hidden, last, slope, rows, hidden, hidden)
+                for c in range(channels):
+                    for row in range(rows):
+                        speed = path[(e * batch + corner + row) * channels + c]
+                        begin, stop = row * hidden, (row + 1) * hidden
+                        _add_scaled(slope[begin:stop], speed, lift[c * hidden : (c + 1) * hidden])
+                        _scale(x[begin:stop], speed, value[begin:stop])
+                    _add_product(x, hidden, last[c * square :], slope, rows, hidden, hidden)
             for stage in range(stages):
-                factor = weights[stage] * steps[step]
-                if factor != 0:
-                    for i in range(count):
-                        w[i] += factor * k[stage, i]
-        final[offset : offset + count] = w[:count]
+                if weights[stage] != 0:
+                    _add_scaled(w, weights[stage] * steps[step], k[stage])
 
 
 @_compile
@@ -291,7 +318,7 @@ def backward(  # type: ignore[no-untyped-def]
     Args:
         first, end, steps, matrix, weights, sizes, slopes, path: as in `forward`.
         of_values: (E, B, H) gradient of the last layer's values; of_final: (B, H) of w after the last step.
-        inner: (K - 1, H, H) out, in; last: (C * H, H) out, in.
+        inner: (K - 1, H, H) out, in; last: (C, H, H) out, in, both `packed`.
         deltas: (K, E, B, H) made here: gradient of every layer's input.
         wide: (E, B, C * H) made here: gradient of the slopes, times the path.
         of_rate: (B, H) made here: gradient of the slopes, summed over the evaluations.
@@ -299,54 +326,48 @@ def backward(  # type: ignore[no-untyped-def]
     """
     evaluations, batch, hidden, channels, layers = sizes
     stages = len(weights)
-    plane = batch * hidden
+    plane, square = batch * hidden, hidden * hidden
     depth = max(channels, 1) * hidden
-    ahead = np.empty(_ROWS * hidden, of_final.dtype)
-    g = np.empty(_ROWS * hidden, of_final.dtype)
+    block = np.empty((2, _ROWS * hidden), of_final.dtype)
     for corner in range(first, end, _ROWS):
         rows = min(_ROWS, end - corner)
         count, offset = rows * hidden, corner * hidden
-        ahead[:count] = of_final[offset : offset + count]
-        of_rate[offset : offset + count] = 0
+        ahead, g = block[0, :count], block[1, :count]
+        summed = of_rate[offset : offset + count]
+        ahead[:] = of_final[offset : offset + count]
+        summed[:] = 0
         for step in range(len(steps) - 1, -1, -1):
             for stage in range(stages - 1, -1, -1):
                 e = step * stages + stage
                 at = e * plane + offset
-                factor = weights[stage] * steps[step]
-                for i in range(count):
-                    g[i] = factor * ahead[i]
+                _scale(g, weights[stage] * steps[step], ahead)
                 for later in range(stage + 1, stages):
-                    factor = matrix[later, stage] * steps[step]
-                    if factor != 0:
+                    if matrix[later, stage] != 0:
                         there = (step * stages + later) * plane + offset
-                        for i in range(count):
-                            g[i] += factor * deltas[there + i]
-                broad = (e * batch + corner) * depth
+                        _add_scaled(g, matrix[later, stage] * steps[step], deltas[there : there + count])
+                broad = wide[(e * batch + corner) * depth : (e * batch + corner + rows) * depth]
                 for row in range(rows):
+                    slope = g[row * hidden : (row + 1) * hidden]
                     if channels == 0:
-                        for i in range(hidden):
-                            wide[broad + row * depth + i] = g[row * hidden + i]
+                        broad[row * depth : (row + 1) * depth] = slope
                     for c in range(channels):
-                        speed = path[(e * batch + corner + row) * channels + c]
-                        for i in range(hidden):
-                            wide[broad + row * depth + c * hidden + i] = speed * g[row * hidden + i]
-                for i in range(count):
-                    of_rate[offset + i] += g[i]
-                    g[i] = of_values[at + i]
-                _add_product(wide, broad, last, 0, g, 0, rows, depth, hidden)
+                        begin = row * depth + c * hidden
+                        _scale(broad[begin : begin + hidden], path[(e * batch + corner + row) * channels + c], slope)
+                _add_scaled(summed, 1, g)
+                g[:] = of_values[at : at + count]
+                for c in range(max(channels, 1)):
+                    _add_product(broad[c * hidden :], depth, last[c * square :], g, rows, hidden, hidden)
                 for layer in range(layers - 1, -1, -1):
-                    here = layer * evaluations * plane + at
-                    slope_at = (e * layers + layer) * plane + offset
-                    for i in range(count):
-                        deltas[here + i] = g[i] * slopes[slope_at + i]
-                        g[i] = 0
+                    here, slope_at = layer * evaluations * plane + at, (e * layers + layer) * plane + offset
+                    delta = deltas[here : here + count]
+                    _multiply(delta, g, slopes[slope_at : slope_at + count])
+                    g[:] = 0
                     if layer > 0:
-                        _add_product(deltas, here, inner, (layer - 1) * hidden * hidden, g, 0, rows, hidden, hidden)
+                        _add_product(delta, hidden, inner[(layer - 1) * square :], g, rows, hidden, hidden)
             for stage in range(stages):
                 at = (step * stages + stage) * plane + offset
-                for i in range(count):
-                    ahead[i] += deltas[at + i]
-        of_start[offset : offset + count] = ahead[:count]
+                _add_scaled(ahead, 1, deltas[at : at + count])
+        of_start[offset : offset + count] = ahead
 
 
 def in_threads(sweep: Callable[..., None], batch: int, threads: int, *arguments: object) -> None:
