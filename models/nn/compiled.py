@@ -12,6 +12,7 @@ from torch import Tensor
 from models.nn import kernel
 from models.nn.buffers import buffer, precision
 from models.nn.kernel import ROW_MULTIPLE, UNIT_MULTIPLE
+from models.nn.sweeps import Walked
 
 if TYPE_CHECKING:
     from models.nn.fused import Grid
@@ -59,30 +60,36 @@ def forward(
 
 def backward(
     grid: Grid,
-    of_values: Tensor,
+    of_read: Tensor,
+    readout: Tensor,
+    of_total: Tensor,
     of_final: Tensor,
     slopes: Tensor,
     path: Tensor | None,
     last: Tensor,
     inner: Sequence[Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of the layers' inputs and what else `models.nn.sweeps.backward` names."""
-    evaluations, batch, hidden = of_values.shape
-    layers, none = len(inner) + 1, of_values.new_empty(0)
-    deltas = buffer(of_values, layers, evaluations, batch, hidden)
-    wide = buffer(of_values, evaluations, batch, len(last) * hidden)
-    of_rate, of_start = of_values.new_empty(2, batch, hidden).unbind()
+) -> Walked:
+    """Walk the steps back, see `models.nn.sweeps.backward`."""
+    evaluations, batch, reads = of_read.shape
+    layers, hidden, channels = len(inner) + 1, of_final.shape[1], 0 if path is None else path.shape[-1]
+    none = of_final.new_empty(0)
+    deltas = buffer(of_final, layers, evaluations, batch, hidden)
+    wide = buffer(of_final, evaluations, batch, len(last) * hidden)
+    of_biases, of_lift = of_final.new_empty(layers - 1, batch, hidden), of_final.new_empty(batch, channels * hidden)
+    of_rate, of_start = of_final.new_empty(2, batch, hidden).unbind()
     _run(
         kernel.backward,
         of_start,
-        *_numbers(grid, of_values),
-        (*of_values.shape, 0 if path is None else path.shape[-1], layers),
-        *map(_flat, (of_values, of_final, slopes, none if path is None else path)),
+        *_numbers(grid, of_final),
+        (evaluations, batch, hidden, channels, layers, reads),
+        _flat(of_read),
+        _packed(readout if reads else none),
+        *map(_flat, (of_total, of_final, slopes, none if path is None else path)),
         _packed(torch.stack(list(inner)) if inner else none),
         _packed(last),
-        *map(_flat, (deltas, wide, of_rate, of_start)),
+        *map(_flat, (deltas, wide, of_biases, of_rate, of_lift, of_start)),
     )
-    return deltas, wide, of_rate, of_start
+    return Walked(deltas, wide, of_biases, of_rate, of_lift if channels else None, of_start)
 
 
 def _run(sweep, start: Tensor, *arguments) -> None:

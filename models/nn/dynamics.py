@@ -174,9 +174,8 @@ def solve_curve(
     def run(i: int, carried: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
         first, end = pieces[i]
         here, held = times[first : end + 1], network.holding(weights)
-        solved = Solved.of(carried[0], held, here, None, method)
-        states = solved.states(keep if order == 2 else size)
-        curve, position = _curve(held, carried[1], states, here, owned[i], order)
+        solved = Solved.of(carried[0], held, here, None, method, keep=keep if order == 2 else size)
+        curve, position = _curve(held, carried[1], solved.states(), here, owned[i], order)
         return (solved.last(size), position), curve
 
     return in_pieces(run, len(pieces), (start, position), network.tensors())[0]
@@ -218,11 +217,12 @@ def _solve_in_pieces(
     def run(i: int, carried: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
         first, end = pieces[i]
         driven = path(first, end) if callable(path) else None if path is None else path[2 * first : 2 * end + 1]
-        solved = Solved.of(carried[0], network.holding(weights), times[first : end + 1], driven, method)
+        here = times[first : end + 1]
+        solved = Solved.of(carried[0], network.holding(weights), here, driven, method, keep=0 if last else keep)
         ahead = solved.last(start.shape[-1])
         if last:
             return (ahead,), ahead.new_empty(0, 2, len(start), keep)
-        states, means = solved.states(keep)
+        states, means = solved.states()
         return (ahead,), torch.stack([states[1:], means], 1)
 
     output, ahead = in_pieces(run, len(pieces), (start,), network.tensors())

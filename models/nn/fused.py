@@ -11,11 +11,13 @@ which is one product less an evaluation, and exact: a Runge-Kutta method commute
 The state comes back as the same method's sum over s, y_{i+1} = y_i + h sum_j b_j (W s_j + b), in one
 product after the loop, and of the components that are wanted only.
 
-Forward keeps values and slopes of the activations of every evaluation. Backward walks the steps once,
-writes the deltas of each layer into buffers, and gets every weight gradient from one large product at
-the end. The two sweeps are the seam for a kernel: on the CPU they are compiled (`models.nn.kernel`),
-elsewhere they are the loops of `models.nn.sweeps`, which a CUDA graph can capture. Values and direct
-gradient are those of `models.nn.ode.odeint` with the same method (tests hold both to 1e-10 in float64).
+Forward keeps values and slopes of the activations of every evaluation, and gives what is read of the last
+layer's values: some components' slopes, and their weighted sum. The gradients of those are few numbers,
+which backward takes up as it walks the steps once. It writes the deltas of each layer into buffers, and
+gets every weight gradient from one large product of many steps. The two sweeps are the seam for a kernel:
+on the CPU they are compiled (`models.nn.kernel`), elsewhere they are the loops of `models.nn.sweeps`, which
+a CUDA graph can capture. Values and direct gradient are those of `models.nn.ode.odeint` with the same method
+(tests hold both to 1e-10 in float64).
 
 Legend: B drawings, S steps, J stages of the method, E = S J evaluations, n state, H hidden, K hidden
 layers, C channels of the path.
@@ -86,54 +88,58 @@ def solve_network(
     Raises:
         ValueError: `path` wants a gradient, or its length does not fit `times`.
     """
-    solved = Solved.of(start, network, times, path, method)
     keep = keep or start.shape[-1]
-    return (solved.last(keep).unsqueeze(0), start.new_empty(0, len(start), keep)) if last else solved.states(keep)
+    if last:
+        solved = Solved.of(start, network, times, path, method, keep=0)
+        return solved.last(keep).unsqueeze(0), start.new_empty(0, len(start), keep)
+    return Solved.of(start, network, times, path, method, keep=keep).states()
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A solution, as the last hidden layer's values, from which states are read.
+    """A solution, as what was read of the last hidden layer's values, from which states follow.
 
     Args:
         start, network: what was solved; grid: by which steps; path: (E, B, C) or None.
-        values: (E, B, H or more: padded units carry nothing).
+        read: (E, B, keep * C) values times the output's weight, of the components whose states are wanted.
+        total: (B, C, H or more: padded units carry nothing) sum over all evaluations of the values times the path
+            and their part of a step; C = 1 of an ODE.
     """
 
     start: Tensor
     network: Network
     grid: Grid
     path: Tensor | None
-    values: Tensor
+    read: Tensor
+    total: Tensor
 
     @classmethod
-    def of(cls, start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str) -> Solved:
-        """Solve; arguments and errors as of `solve_network`."""
+    def of(
+        cls, start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str, *, keep: int
+    ) -> Solved:
+        """Solve; `keep`: of how many components all states are wanted, or 0. Else as `solve_network`, errors too."""
         if path is not None and (path.requires_grad or len(path) != 2 * len(times) - 1):
             raise ValueError(f"path must be data of length {2 * len(times) - 1}, got length {len(path)}")
         host = times.detach().cpu().double()
         grid = Grid(tuple((host[1:] - host[:-1]).tolist()), METHODS[method])
         driven = None if path is None else _at_stages(path, grid.tableau)
-        return cls(start, network, grid, driven, _last_values(start, network, float(host[0]), grid, driven))
+        return cls(start, network, grid, driven, *_solve(start, network, float(host[0]), grid, driven, keep))
 
     def last(self, keep: int) -> Tensor:
-        """Return the first `keep` components of the last state, (B, keep): one sum over all evaluations."""
-        steps, b, _ = _constants(self.grid, self.values.dtype, self.values.device)
-        weight, bias = self._output(keep)
-        in_step = (steps[:, None] * b).flatten()  # (E,)
-        if self.path is None:
-            total = torch.einsum("e,ebh->bh", in_step, self.values)
-            return self.start[:, :keep] + total @ weight.t() + in_step.sum() * bias
-        driven = (in_step[:, None, None] * self.path).permute(1, 2, 0)  # (B, C, E)
-        total = torch.bmm(driven, self.values.transpose(0, 1)).flatten(1)  # (B, C * H)
-        of_bias = driven.sum(-1) @ bias.view(keep, -1).t()
-        return self.start[:, :keep] + total @ weight.reshape(keep, -1).t() + of_bias
+        """Return the first `keep` components of the last state, (B, keep)."""
+        weight = self.network.weights[-1][: keep * self.total.shape[1]].view(keep, -1)  # (keep, C * H)
+        bias = self.network.biases[-1][: keep * self.total.shape[1]].view(keep, -1)
+        in_step = _constants(self.grid, self.total.dtype, self.total.device)[0]
+        lengths = in_step.sum().expand(1, 1) if self.path is None else torch.einsum("e,ebc->bc", in_step, self.path)
+        hidden = self.network.weights[-1].shape[-1]
+        return self.start[:, :keep] + self.total[..., :hidden].flatten(1) @ weight.t() + lengths @ bias.t()
 
-    def states(self, keep: int) -> tuple[Tensor, Tensor]:
-        """Return the first `keep` components of all states and means, as `solve_network` does."""
-        steps, b, of_stages = _constants(self.grid, self.values.dtype, self.values.device)
-        weight, bias = self._output(keep)
-        slopes = (self.values.flatten(0, 1) @ weight.t() + bias).unflatten(0, self.values.shape[:2])
+    def states(self) -> tuple[Tensor, Tensor]:
+        """Return the wanted components of all states and means, as `solve_network` does."""
+        channels = 1 if self.path is None else self.path.shape[-1]
+        keep = self.read.shape[-1] // channels
+        _, steps, b, of_stages = _constants(self.grid, self.read.dtype, self.read.device)
+        slopes = self.read + self.network.biases[-1][: keep * channels]
         if self.path is not None:
             slopes = torch.einsum("ebnc,ebc->ebn", slopes.unflatten(-1, (keep, -1)), self.path)
         slopes = slopes.unflatten(0, (len(self.grid.steps), -1))  # (S, J, B, keep)
@@ -141,12 +147,6 @@ class Solved:
         start = self.start[:, :keep]
         states = torch.cat([start.unsqueeze(0), start + torch.cumsum(moves, 0)])
         return states, states[:-1] + torch.einsum("i,j,ijbn->ibn", steps, of_stages, slopes)
-
-    def _output(self, keep: int) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of `keep` components, (keep * C, H) and (keep * C,), the channel running fastest."""
-        rows = keep * (1 if self.path is None else self.path.shape[-1])
-        weight = self.network.weights[-1][:rows]
-        return pad(weight, (0, self.values.shape[-1] - weight.shape[-1])), self.network.biases[-1][:rows]
 
 
 def _at_stages(path: Tensor, tableau: Tableau) -> Tensor:
@@ -162,8 +162,10 @@ def _at_stages(path: Tensor, tableau: Tableau) -> Tensor:
     return torch.stack(parts, 1).flatten(0, 1)
 
 
-def _last_values(start: Tensor, network: Network, time: float, grid: Grid, path: Tensor | None) -> Tensor:
-    """Return s, (E, B, H padded to the kernel's multiple); padded units carry nothing."""
+def _solve(
+    start: Tensor, network: Network, time: float, grid: Grid, path: Tensor | None, keep: int
+) -> tuple[Tensor, Tensor]:
+    """Return `read` and `total` of `Solved`."""
     size, first, out = start.shape[-1], network.weights[0], network.weights[-1]
     hidden = first.shape[0]
     channels = 1 if path is None else path.shape[-1]
@@ -175,7 +177,7 @@ def _last_values(start: Tensor, network: Network, time: float, grid: Grid, path:
     inner = [pad(weight, (0, more, 0, more)) for weight in network.weights[1:-1]]
     biases = [pad(bias, (0, more)) for bias in network.biases[:-1]]
     last = pad(last, (0, more, 0, more))
-    values = _Solve.apply(
+    read, total = _Solve.apply(
         grid,
         network.activation,
         torch.is_grad_enabled(),
@@ -184,57 +186,66 @@ def _last_values(start: Tensor, network: Network, time: float, grid: Grid, path:
         pad(rate, (0, more)),
         None if path is None else pad(lift.t(), (0, more)),
         last,
+        pad(out[: keep * channels], (0, more)),
         *inner,
         *biases,
     )
-    return values[:, : len(start)] if rows else values
+    return (read[:, : len(start)], total[: len(start)]) if rows else (read, total)
 
 
 @lru_cache(maxsize=64)
-def _constants(grid: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, made once since a CUDA graph cannot: (S,) steps, (J,) weights, and (J,) what each stage's slope,
-    times the step, adds to the weighted mean of the stage states."""
+def _constants(grid: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return, made once since a CUDA graph cannot: (E,) each evaluation's part of its step, (S,) steps, (J,) weights,
+    and (J,) what each stage's slope, times the step, adds to the weighted mean of the stage states."""
     means = [0.0] * len(grid.tableau.weights)
     for weight, row in zip(grid.tableau.weights, grid.tableau.matrix, strict=True):
         for j, value in enumerate(row):
             means[j] += weight * value
-    steps, b, of_stages = (
-        torch.tensor(numbers, dtype=dtype, device=device) for numbers in (grid.steps, grid.tableau.weights, means)
+    in_step = [step * weight for step in grid.steps for weight in grid.tableau.weights]
+    in_each, steps, b, of_stages = (
+        torch.tensor(numbers, dtype=dtype, device=device)
+        for numbers in (in_step, grid.steps, grid.tableau.weights, means)
     )
-    return steps, b, of_stages
+    return in_each, steps, b, of_stages
 
 
 class _Solve(torch.autograd.Function):
-    """(E, B, H) values of the last hidden layer, from the projected equation's weights."""
+    """`read` and `total` of `Solved`, from the projected equation's weights."""
 
     @staticmethod
-    def forward(ctx, grid, activation, kept, path, start, rate, lift, last, *tensors):
+    def forward(ctx, grid, activation, kept, path, start, rate, lift, last, readout, *tensors):
         inner, biases = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
         ctx.grid, ctx.runner = grid, compiled if start.device.type == "cpu" else sweeps
         values, slopes = ctx.runner.forward(grid, activation, kept, path, start, rate, lift, last, inner, biases)
-        ctx.save_for_backward(values, slopes, path, last, *inner)
-        return values[-1]
+        ctx.save_for_backward(values, slopes, path, last, readout, *inner)
+        in_step = _constants(grid, start.dtype, start.device)[0]
+        if path is None:
+            total = torch.einsum("e,ebh->bh", in_step, values[-1]).unsqueeze(1)
+        else:
+            total = torch.bmm((in_step[:, None, None] * path).permute(1, 2, 0), values[-1].transpose(0, 1))
+        return values[-1] @ readout.t(), total
 
     @staticmethod
-    def backward(ctx, of_values):
-        values, slopes, path, last, *inner = ctx.saved_tensors
-        stages, ahead = len(ctx.grid.tableau.weights), torch.zeros_like(of_values[0])
-        of_rate, of_lift = torch.zeros_like(ahead), None if path is None else last.new_zeros(len(last) * last.shape[1])
+    def backward(ctx, of_read, of_total):
+        values, slopes, path, last, readout, *inner = ctx.saved_tensors
+        stages, ahead = len(ctx.grid.tableau.weights), torch.zeros_like(of_total[:, 0])
+        of_rate, of_lift = torch.zeros_like(ahead[0]), torch.zeros_like(last[:, 0])
         of_last = last.new_zeros(last.shape[0] * last.shape[1], last.shape[2])
-        of_inner, of_biases = [torch.zeros_like(weight) for weight in inner], [last.new_zeros(len(w)) for w in inner]
+        of_readout = of_read.flatten(0, 1).t() @ values[-1].flatten(0, 1)
+        of_inner, of_biases = [torch.zeros_like(weight) for weight in inner], last.new_zeros(len(inner), last.shape[1])
         some = max(1, _ROWS_AT_ONCE // (stages * len(ahead)))
         for first in reversed(range(0, len(ctx.grid.steps), some)):
             part = slice(first * stages, (first + some) * stages)
             grid = Grid(ctx.grid.steps[first : first + some], ctx.grid.tableau)
             driven = None if path is None else path[part]
-            made = ctx.runner.backward(grid, of_values[part], ahead, slopes[part], driven, last, inner)
-            deltas, wide, of_slopes, ahead = made
-            of_rate += of_slopes
-            of_last.addmm_(wide.flatten(0, 1).t(), values[-1, part].flatten(0, 1))
-            if of_lift is not None:
-                of_lift += wide.sum((0, 1))
-            for k, delta in enumerate(deltas[1:]):
+            made = ctx.runner.backward(grid, of_read[part], readout, of_total, ahead, slopes[part], driven, last, inner)
+            ahead = made.of_start
+            of_rate += made.of_rate.sum(0)
+            of_biases += made.of_biases.sum(1)
+            of_last.addmm_(made.wide.flatten(0, 1).t(), values[-1, part].flatten(0, 1))
+            if made.of_lift is not None:
+                of_lift += made.of_lift.sum(0).view_as(of_lift)
+            for k, delta in enumerate(made.deltas[1:]):
                 of_inner[k].addmm_(delta.flatten(0, 1).t(), values[k, part].flatten(0, 1))
-                of_biases[k] += delta.sum((0, 1))
-        of_lift = None if of_lift is None else of_lift.view(last.shape[:2])
-        return (None, None, None, None, ahead, of_rate.sum(0), of_lift, of_last.view_as(last), *of_inner, *of_biases)
+        gradients = ahead, of_rate, None if path is None else of_lift, of_last.view_as(last), of_readout
+        return (None, None, None, None, *gradients, *of_inner, *of_biases)

@@ -4,8 +4,9 @@ One call does a whole solve. A block of `_ROWS` drawings stays in the first cach
 while the weights stream from the second; blocks are independent, so threads share them out and the
 result depends neither on their number nor on the other drawings of a batch. Matrix products are tiles
 of 4 drawings by two vectors of hidden units, from weights packed in the order of reading, written in
-LLVM's own vector instructions (numba's loops reach a third of the speed); sine and cosine come together from one reduction and two polynomials,
-with an absolute error of 1e-7 in float32 (torch's two calls take six times as long); float64 uses libm.
+LLVM's own vector instructions (numba's loops reach a third of the speed); sine and cosine come together
+from one reduction and two polynomials, with an absolute error of 1e-7 in float32 (torch's two calls take
+six times as long); float64 uses libm.
 
 Layouts, flat and C-contiguous: E evaluations in order of time, B drawings (a multiple of 4), H hidden
 units (a multiple of 8), C channels of the path. Legend of the equations: `models.nn.fused`.
@@ -295,6 +296,17 @@ def forward(  # type: ignore[no-untyped-def]
 
 
 @_compile
+def _driven(wide, of_value, slope, of_total, path, share, rows, hidden, channels):  # type: ignore[no-untyped-def]
+    """wide = path * slope and of_value += share * path * of_total, of every row and channel of a CDE."""
+    for row in range(rows):
+        at = row * hidden
+        for c in range(channels):
+            begin, speed = (row * channels + c) * hidden, path[row * channels + c]
+            _scale(wide[begin : begin + hidden], speed, slope[at : at + hidden])
+            _add_scaled(of_value[at : at + hidden], share * speed, of_total[begin : begin + hidden])
+
+
+@_compile
 def backward(  # type: ignore[no-untyped-def]
     first,
     end,
@@ -302,7 +314,9 @@ def backward(  # type: ignore[no-untyped-def]
     matrix,
     weights,
     sizes,
-    of_values,
+    of_read,
+    readout,
+    of_total,
     of_final,
     slopes,
     path,
@@ -310,60 +324,71 @@ def backward(  # type: ignore[no-untyped-def]
     last,
     deltas,
     wide,
+    of_biases,
     of_rate,
+    of_lift,
     of_start,
 ):
-    """Walk the steps back for the drawings `first` to `end`: the exact gradient of `forward`.
+    """Walk the steps back for the drawings `first` to `end`: the exact gradient of `forward` and of what is read of it.
 
     Args:
-        first, end, steps, matrix, weights, sizes, slopes, path: as in `forward`.
-        of_values: (E, B, H) gradient of the last layer's values; of_final: (B, H) of w after the last step.
+        first, end, steps, matrix, weights, slopes, path: as in `forward`.
+        sizes: (E, B, H, C, K, R), R of what is read of the last layer's values.
+        of_read: (E, B, R) gradient of the values times `readout`; readout: (R, H), `packed`.
+        of_total: (B, C, H) gradient of the sum over evaluations of the values times the path and their part of a step.
+        of_final: (B, H) gradient of w after the last step.
         inner: (K - 1, H, H) out, in; last: (C, H, H) out, in, both `packed`.
         deltas: (K, E, B, H) made here: gradient of every layer's input.
-        wide: (E, B, C * H) made here: gradient of the slopes, times the path.
-        of_rate: (B, H) made here: gradient of the slopes, summed over the evaluations.
+        wide: (E, B, C, H) made here: gradient of the slopes, times the path.
+        of_biases: (K - 1, B, H), of_rate: (B, H), of_lift: (B, C, H) of a CDE: made here, each drawing's part.
         of_start: (B, H) made here.
     """
-    evaluations, batch, hidden, channels, layers = sizes
+    evaluations, batch, hidden, channels, layers, reads = sizes
     stages = len(weights)
-    plane, square = batch * hidden, hidden * hidden
-    depth = max(channels, 1) * hidden
-    block = np.empty((2, _ROWS * hidden), of_final.dtype)
+    plane, square, depth = batch * hidden, hidden * hidden, max(channels, 1) * hidden
+    block = np.empty((3, _ROWS * hidden), of_final.dtype)
     for corner in range(first, end, _ROWS):
         rows = min(_ROWS, end - corner)
         count, offset = rows * hidden, corner * hidden
-        ahead, g = block[0, :count], block[1, :count]
-        summed = of_rate[offset : offset + count]
+        ahead, slope, value = block[0, :count], block[1, :count], block[2, :count]  # gradients of them
         ahead[:] = of_final[offset : offset + count]
+        summed = of_rate[offset : offset + count]
+        lifted = of_lift[corner * channels * hidden : (corner + rows) * channels * hidden]
         summed[:] = 0
+        lifted[:] = 0
+        for layer in range(layers - 1):
+            of_biases[layer * plane + offset : layer * plane + offset + count] = 0
         for step in range(len(steps) - 1, -1, -1):
             for stage in range(stages - 1, -1, -1):
-                e = step * stages + stage
-                at = e * plane + offset
-                _scale(g, weights[stage] * steps[step], ahead)
+                e, share = step * stages + stage, weights[stage] * steps[step]
+                at, broad_at, total_at = e * plane + offset, (e * batch + corner) * depth, corner * depth
+                _scale(slope, share, ahead)
                 for later in range(stage + 1, stages):
                     if matrix[later, stage] != 0:
                         there = (step * stages + later) * plane + offset
-                        _add_scaled(g, matrix[later, stage] * steps[step], deltas[there : there + count])
-                broad = wide[(e * batch + corner) * depth : (e * batch + corner + rows) * depth]
-                for row in range(rows):
-                    slope = g[row * hidden : (row + 1) * hidden]
-                    if channels == 0:
-                        broad[row * depth : (row + 1) * depth] = slope
-                    for c in range(channels):
-                        begin = row * depth + c * hidden
-                        _scale(broad[begin : begin + hidden], path[(e * batch + corner + row) * channels + c], slope)
-                _add_scaled(summed, 1, g)
-                g[:] = of_values[at : at + count]
+                        _add_scaled(slope, matrix[later, stage] * steps[step], deltas[there : there + count])
+                _add_scaled(summed, 1, slope)
+                broad, total = wide[broad_at : broad_at + rows * depth], of_total[total_at : total_at + rows * depth]
+                value[:] = 0
+                if channels == 0:
+                    broad[:] = slope
+                    _add_scaled(value, share, total)
+                else:
+                    moving = path[(e * batch + corner) * channels :]
+                    _driven(broad, value, slope, total, moving, share, rows, hidden, channels)
+                    _add_scaled(lifted, 1, broad)
+                _add_product(of_read[(e * batch + corner) * reads :], reads, readout, value, rows, reads, hidden)
                 for c in range(max(channels, 1)):
-                    _add_product(broad[c * hidden :], depth, last[c * square :], g, rows, hidden, hidden)
+                    _add_product(broad[c * hidden :], depth, last[c * square :], value, rows, hidden, hidden)
                 for layer in range(layers - 1, -1, -1):
                     here, slope_at = layer * evaluations * plane + at, (e * layers + layer) * plane + offset
                     delta = deltas[here : here + count]
-                    _multiply(delta, g, slopes[slope_at : slope_at + count])
-                    g[:] = 0
+                    _multiply(delta, value, slopes[slope_at : slope_at + count])
                     if layer > 0:
-                        _add_product(delta, hidden, inner[(layer - 1) * square :], g, rows, hidden, hidden)
+                        bias_at = (layer - 1) * plane + offset
+                        _add_scaled(of_biases[bias_at : bias_at + count], 1, delta)
+                        value[:] = 0
+                        _add_product(delta, hidden, inner[(layer - 1) * square :], value, rows, hidden, hidden)
             for stage in range(stages):
                 at = (step * stages + stage) * plane + offset
                 _add_scaled(ahead, 1, deltas[at : at + count])

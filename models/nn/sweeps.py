@@ -7,7 +7,7 @@ Legend and equations: `models.nn.fused`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,33 +74,53 @@ def forward(
     return values, of.derivative(inputs).transpose(0, 1).contiguous()
 
 
+class Walked(NamedTuple):
+    """What the walk back gives, from which all gradients follow.
+
+    Args:
+        deltas: (K, E, B, H) gradients of the layers' inputs.
+        wide: (E, B, C * H) of the slopes dw/dt, times the path.
+        of_biases: (K - 1, B, H), of_rate: (B, H), of_lift: (B, C * H) of a CDE, else None: each drawing's part.
+        of_start: (B, H).
+    """
+
+    deltas: Tensor
+    wide: Tensor
+    of_biases: Tensor
+    of_rate: Tensor
+    of_lift: Tensor | None
+    of_start: Tensor
+
+
 def backward(
     grid: Grid,
-    of_values: Tensor,
+    of_read: Tensor,
+    readout: Tensor,
+    of_total: Tensor,
     of_final: Tensor,
     slopes: Tensor,
     path: Tensor | None,
     last: Tensor,
     inner: Sequence[Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Walk the steps back: the exact gradient of `forward`.
+) -> Walked:
+    """Walk the steps back: the exact gradient of `forward` and of what is read of its values.
 
     Args:
         grid, path, last, inner: as in `forward`.
-        of_values: (E, B, H) gradient of the last layer's values; of_final: (B, H) of w after the last step.
+        of_read: (E, B, R) gradient of the last layer's values times `readout` (R, H), transposed.
+        of_total: (B, C, H) gradient of the sum, over evaluations, of the values times the path (1 of an ODE) and
+            their part of a step.
+        of_final: (B, H) gradient of w after the last step.
         slopes: what `forward` gave, of these evaluations.
-
-    Returns:
-        Gradients of the layers' inputs, (K, E, B, H); of the slopes dw/dt times the path, (E, B, C * H);
-        of the slopes, summed over the evaluations, (B, H); of the start, (B, H).
     """
     tableau, stages = grid.tableau, len(grid.tableau.weights)
-    evaluations, batch, hidden = of_values.shape
-    layers = slopes.shape[1]
-    deltas = of_values.new_empty(layers, evaluations, batch, hidden)
-    of_slopes = of_values.new_empty(evaluations, batch, hidden)
-    wide = of_slopes if path is None else of_values.new_empty(evaluations, batch, len(last) * hidden)
+    evaluations, batch, _ = of_read.shape
+    layers, hidden = slopes.shape[1], slopes.shape[-1]
+    deltas = slopes.new_empty(layers, evaluations, batch, hidden)
+    of_slopes = slopes.new_empty(evaluations, batch, hidden)
+    wide = of_slopes if path is None else slopes.new_empty(evaluations, batch, len(last) * hidden)
     across = last.flatten(0, 1).contiguous()  # (C * H, H) out, in
+    of_values = of_read @ readout
     ahead = of_final
     for i in range(len(grid.steps) - 1, -1, -1):
         h = grid.steps[i]
@@ -109,15 +129,18 @@ def backward(
             e = i * stages + j
             later = [tableau.matrix[k][j] if k > j else 0.0 for k in range(stages)]
             of_slopes[e] = _combine(tableau.weights[j] * h * ahead, reached, later, h)
+            given = of_total[:, 0]
             if path is not None:
                 torch.mul(of_slopes[e].unsqueeze(1), path[e].unsqueeze(-1), out=wide[e].view(batch, -1, hidden))
-            torch.addmm(of_values[e], wide[e], across, out=deltas[-1, e])
+                given = torch.bmm(path[e].unsqueeze(1), of_total)[:, 0]
+            of_value = torch.add(of_values[e], given, alpha=tableau.weights[j] * h)
+            torch.addmm(of_value, wide[e], across, out=deltas[-1, e])
             deltas[-1, e].mul_(slopes[e, -1])
             for k in range(layers - 1, 0, -1):
                 torch.mm(deltas[k, e], inner[k - 1], out=deltas[k - 1, e])
                 deltas[k - 1, e].mul_(slopes[e, k - 1])
         ahead = ahead + reached.sum(0)
-    return deltas, wide, of_slopes.sum(0), ahead
+    return Walked(deltas, wide, deltas[1:].sum(1), of_slopes.sum(0), None if path is None else wide.sum(0), ahead)
 
 
 def _combine(first: Tensor, others: Tensor, factors: Sequence[float], h: float) -> Tensor:
