@@ -11,6 +11,8 @@ from ink.params import Params, check, dataset_block, section, suggest
 from models import REGISTRY, model_class
 from models.base import SketchModel, build_config
 
+JUDGE = "recognizer"  # the model that is trained once per dataset, before the others, and judges their drawings
+
 
 class RunParams(Params):
     """Section `run`: what is worked on, and what makes two runs equal."""

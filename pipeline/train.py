@@ -26,9 +26,9 @@ from pipeline.checkpoint import fingerprint, load_weights, weights_sha256
 from pipeline.dataset import Dataset, load_dataset
 from pipeline.environment import load_environment
 from pipeline.fit import Job, seed_everything, train
+from pipeline.judge import judge_of
 from pipeline.settings import build_model, fit_params, run_params
 
-JUDGE = "recognizer"
 _SAMPLES = 60  # new drawings of a model that makes them
 _SOURCES = ("ink", "models", "pipeline/fit.py", "pipeline/dataset.py")  # what decides a training's course
 
@@ -75,7 +75,7 @@ def measure(dataset: str, model: str) -> dict[str, Any]:
     if isinstance(network, Classifier):
         summary |= results.judge_summary(network, data)
     elif isinstance(network, Autoencoder):
-        judge = _judge(dataset)
+        judge = judge_of(dataset)
         evaluation = evaluate.evaluate_autoencoder(network, judge, data)
         summary |= evaluation.summary
         results.write_reconstructions(dataset, model, data, evaluation)
@@ -154,13 +154,6 @@ def _trained(params: dict[str, Any], data: Dataset, model: str) -> tuple[SketchM
     network = build_model(params, data.name, model, len(data.classes))
     state = load_weights(Path("checkpoints") / data.name / f"{model}.safetensors", network)
     return network.eval(), state
-
-
-def _judge(dataset: str) -> SketchModel:
-    """Return the recogniser that this dataset's metrics name."""
-    sha = results.read_metrics(dataset, JUDGE)["weights_sha256"]
-    registry.open_store(dataset)
-    return registry.load_registered(registry.find_version(f"{JUDGE}-{dataset}", sha256=sha))[0]
 
 
 def main() -> None:

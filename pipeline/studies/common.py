@@ -1,4 +1,4 @@
-"""What the works share: a cell's data, judge and champion, its training, and its choice of drawings to show."""
+"""What the works share: a cell's data and champion, its training, and its choice of drawings to show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from pipeline.settings import FitParams, fit_params, run_params
 from pipeline.studies.cell import Cell
 from pipeline.studies.subset import of_cell
 
-JUDGE = "recognizer"
 Report = Callable[[float], None]
 
 _COLD_STEPS, _TIMED_STEPS = 5, 40  # before a training that is to last so many seconds
@@ -29,17 +28,6 @@ def prepare(cell: Cell) -> Dataset:
     """Set torch up with the cell's seed; return its data."""
     seed_everything(cell.seed, run_params(cell.params).threads)
     return of_cell(load_dataset(cell.dataset), cell.params)
-
-
-def judge_of(dataset: str) -> SketchModel:
-    """Return the recogniser that the dataset's metrics name.
-
-    Raises:
-        InkmillError: there is none yet; says which command makes it.
-    """
-    sha = results.read_metrics(dataset, JUDGE)["weights_sha256"]
-    registry.open_store(dataset)
-    return registry.load_registered(registry.find_version(f"{JUDGE}-{dataset}", sha256=sha))[0]
 
 
 def champion_version(dataset: str, model: str) -> registry.ModelVersion:

@@ -16,9 +16,9 @@ from ink.params import section
 from models import REGISTRY
 from pipeline import results
 from pipeline.checkpoint import fingerprint
-from pipeline.settings import build_model, fit_params, run_params
+from pipeline.settings import JUDGE, build_model, fit_params, run_params
 from pipeline.studies.cell import Cell
-from pipeline.studies.common import JUDGE, champion_version
+from pipeline.studies.common import champion_version
 from pipeline.studies.subset import SubsetParams
 from pipeline.studies.works import find_work
 from stages.augment import AugmentParams

@@ -21,8 +21,9 @@ from ink.table import Ink
 from models.base import Abstractor, Autoencoder, FullSequence, OwnTimes, SketchModel
 from pipeline import evaluate
 from pipeline.dataset import Dataset
+from pipeline.judge import judge_of
 from pipeline.studies.cell import Cell
-from pipeline.studies.common import Report, champion_of, examples, judge_of, prepare
+from pipeline.studies.common import Report, champion_of, examples, prepare
 from pipeline.studies.works import Result, Work
 
 _POINTS = 75  # at which two drawings are compared: `ink.metrics.huber`'s own number

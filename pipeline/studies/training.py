@@ -9,9 +9,10 @@ from models.base import Autoencoder, Sampler, SketchModel
 from pipeline import evaluate
 from pipeline.checkpoint import weights_sha256
 from pipeline.dataset import Dataset
+from pipeline.judge import judge_of
 from pipeline.settings import build_model
 from pipeline.studies.cell import Cell
-from pipeline.studies.common import Report, examples, fit_cell, judge_of, prepare
+from pipeline.studies.common import Report, examples, fit_cell, prepare
 from pipeline.studies.works import NoOptions, Result, Row, Work
 
 SHOWN = 10  # test drawings, as the trained cell gives them back

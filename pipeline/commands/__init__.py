@@ -1,0 +1,1 @@
+"""What the commands of `inkmill` do, as functions of plain values; `pipeline.cli` only parses and prints."""
