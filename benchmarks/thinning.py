@@ -46,7 +46,7 @@ def main() -> None:
     from rdp import rdp
     from simplification.cutil import simplify_coords_idx
 
-    from ink.geometry import rdp_mask
+    from ink.rdp import rdp_mask
     from tests.ink.rdp_truth import segment_distance
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

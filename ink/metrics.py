@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from ink.geometry import full_sequence, resample_strokes
+from ink.resample import full_sequence, resample_strokes
 from ink.table import Ink
 
 

@@ -58,7 +58,7 @@ def perlin_warp(ink: Ink, eps: np.ndarray, sigma: float, frequency: float) -> In
 
     p(t) = [noise(f s(t) + eps_x + eps), noise(f s(t) + eps_y + eps)] minus its centre of gravity: its mean over the
     time spent drawing (trapezoids over ink; joins have none), or over the points where that time is 0.
-    Straight segments stay straight between their points: `ink.geometry.subdivide` long ones first.
+    Straight segments stay straight between their points: `ink.resample.subdivide` long ones first.
 
     Args:
         ink: N drawings.

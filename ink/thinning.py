@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ink import geometry
+from ink import geometry, rdp, resample
 from ink.table import Ink
 
 SIDE = 255.0  # longest side of sketch-rnn's canvas
@@ -50,12 +50,12 @@ def thin(ink: Ink, epsilon: np.ndarray, spacing: np.ndarray | None) -> Ink:
         DataError: a drawing or stroke is empty, or a number not finite.
     """
     if spacing is None:
-        return geometry.simplify(ink, epsilon)
+        return rdp.simplify(ink, epsilon)
     parts = []
     batch: np.ndarray = np.cumsum(resampled_points(ink, spacing)) // _AT_ONCE
     for some in np.split(np.arange(len(ink)), np.flatnonzero(np.diff(batch)) + 1):
-        dense = geometry.resample_strokes(ink.take(some), spacing[some], even=False)
-        parts.append(geometry.simplify(dense, epsilon[some]))
+        dense = resample.resample_strokes(ink.take(some), spacing[some], even=False)
+        parts.append(rdp.simplify(dense, epsilon[some]))
     return Ink.concat(parts)
 
 

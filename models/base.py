@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ink import geometry, path_times, raster
+from ink import geometry, path_times, raster, resample
 from ink.errors import ParamsError
 from ink.params import suggest
 from ink.table import Ink
@@ -42,7 +42,7 @@ class FullSequence:
 
     def collate(self, ink: Ink) -> Tensor:
         """Return (N, T, 3) float32 of x, y, pen_up; each drawing starts at the origin."""
-        sequence = geometry.full_sequence(ink, self.points)[..., :3]
+        sequence = resample.full_sequence(ink, self.points)[..., :3]
         sequence[..., :2] -= sequence[:, :1, :2]
         return torch.from_numpy(np.ascontiguousarray(sequence, dtype=np.float32))
 
@@ -52,7 +52,7 @@ class FullSequence:
         Args:
             sequence: (N, T, 3) of x, y, probability of pen_up.
         """
-        return _centred(geometry.from_full_sequence(sequence.detach().cpu().double().numpy()))
+        return _centred(resample.from_full_sequence(sequence.detach().cpu().double().numpy()))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class MultiStroke:
         drawing = np.repeat(np.arange(len(ink)), strokes)
         place = np.arange(ink.n_strokes) - np.repeat(ink.drawing_offsets[:-1], strokes)
         alone = Ink(ink.x, ink.y, ink.t, ink.stroke_offsets, np.arange(ink.n_strokes + 1))
-        sampled = geometry.full_sequence(alone, self.points)[..., :2]
+        sampled = resample.full_sequence(alone, self.points)[..., :2]
         sampled -= sampled[ink.drawing_offsets[:-1], :1][drawing]
         held = place < self.max_strokes
         out[drawing[held], place[held], :, :2] = sampled[held]

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ink import arrow, geometry, jitter, perlin
+from ink import arrow, geometry, jitter, perlin, resample
 from ink.errors import report_errors
 from ink.manifest import read_input
 from ink.params import Params, read_params, section
@@ -86,7 +86,7 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int, frame: Frame 
     keys = train.column("key").tolist()
     by_length = ~train.column("timed")
     ink, *place = (train.ink,) if frame == "unit_circle" else geometry.unit_circle(train.ink)
-    ink = geometry.subdivide(ink, settings.max_segment) if settings.kind in _BENDS else ink
+    ink = resample.subdivide(ink, settings.max_segment) if settings.kind in _BENDS else ink
     result = []
     for number in range(1, settings.copies + 1):
         altered = _altered(ink, settings, seed, keys, number)

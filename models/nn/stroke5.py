@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ink import geometry
+from ink import geometry, rdp
 from ink.table import Ink
 
 CHANNELS = 5
@@ -57,7 +57,7 @@ class Stroke5:
 
     def _rows(self, ink: Ink) -> Tensor:
         """Return the rows of drawings that are in pixels."""
-        ink = geometry.simplify(_from_top_left(ink), self.epsilon) if self.epsilon > 0 else _from_top_left(ink)
+        ink = rdp.simplify(_from_top_left(ink), self.epsilon) if self.epsilon > 0 else _from_top_left(ink)
         x, y = np.rint(ink.x), np.rint(ink.y)
         count = np.diff(ink.stroke_offsets)
         kept = np.repeat(self.keep_dots | (count > 1), count)

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ink.geometry import simplify
 from ink.raster import clock_fraction
+from ink.rdp import simplify
 from ink.table import Drawings, validate
 
 BANDS = "abcdefghijklmnop"

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ink import geometry, metrics
+from ink import metrics, resample
 from ink.errors import InkmillError
 from ink.params import Params
 from ink.table import Ink
@@ -190,7 +190,7 @@ def smoothness(model: Autoencoder, codes: Tensor, frames: int, closed: bool) -> 
 
 def turning(ink: Ink) -> float:
     """Return how much the pen turns within strokes, radians a drawing, in steps of 0.05."""
-    even = geometry.resample_strokes(ink, 0.05)
+    even = resample.resample_strokes(ink, 0.05)
     dx, dy = np.diff(even.x.astype(np.float64)), np.diff(even.y.astype(np.float64))
     inside = np.ones(len(dx), bool)
     inside[even.stroke_offsets[1:-1] - 1] = False  # from one stroke to the next
@@ -216,7 +216,7 @@ def trajectory(model: SketchModel, decoded: Tensor) -> Tensor:
     if isinstance(model.representation, FullSequence | OwnTimes):
         return decoded[..., :2]
     assert isinstance(model, Autoencoder)
-    return torch.from_numpy(geometry.full_sequence(model.to_ink(decoded), _POINTS)[..., :2].copy())
+    return torch.from_numpy(resample.full_sequence(model.to_ink(decoded), _POINTS)[..., :2].copy())
 
 
 def at_times(curves: np.ndarray, count: int) -> np.ndarray:
@@ -247,7 +247,7 @@ def _ink_of(model: Any, decoded: list[Tensor]) -> Ink:
 def _steps_between(model: Any, path: Tensor, closed: bool) -> dict[str, np.ndarray]:
     decoded = [model.decode(part) for part in path.split(_BATCH)]
     whole = torch.cat([trajectory(model, part) for part in decoded]).double().numpy()
-    inked = geometry.full_sequence(_ink_of(model, decoded), _POINTS)[..., :2].astype(np.float64)
+    inked = resample.full_sequence(_ink_of(model, decoded), _POINTS)[..., :2].astype(np.float64)
     found = {}
     for name, frames in (("", whole), ("ink_", inked)):
         ends = np.concatenate([frames, frames[:1]]) if closed else frames

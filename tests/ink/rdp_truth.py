@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ink import geometry as g
+from ink.rdp import rdp_mask
 
 _TIE = 1e-9  # relative: distances this near are equal, for formulas round differently
 
@@ -55,4 +55,4 @@ def _distances(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nda
 def kept(points, epsilon):
     """The indices that Inkmill keeps of one stroke."""
     points = np.asarray(points, np.float64).reshape(-1, 2)
-    return np.flatnonzero(g.rdp_mask(points[:, 0], points[:, 1], np.array([0, len(points)]), epsilon)).tolist()
+    return np.flatnonzero(rdp_mask(points[:, 0], points[:, 1], np.array([0, len(points)]), epsilon)).tolist()

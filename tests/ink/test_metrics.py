@@ -8,8 +8,8 @@ import torch
 from scipy.spatial import cKDTree
 
 from ink.errors import DataError
-from ink.geometry import full_sequence, resample_strokes
 from ink.metrics import chamfer, huber
+from ink.resample import full_sequence, resample_strokes
 from ink.table import Ink
 
 

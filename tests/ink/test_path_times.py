@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ink import geometry
+from ink import resample
 from ink.errors import DataError
 from ink.path_times import own_sequence
 from ink.table import Ink
@@ -41,7 +41,7 @@ def test_moments_ascend_from_zero_to_one_and_no_gap_is_too_long_or_too_short(gap
 @pytest.mark.parametrize("gap", [0.2, 1 / 74])
 def test_every_sample_lies_on_the_path_at_its_moment(gap):
     ink = drawings(30, seed=1)
-    fine = geometry.full_sequence(ink, 20001)
+    fine = resample.full_sequence(ink, 20001)
     for row, path in zip(rows(ink, gap), fine, strict=True):
         nearest = np.rint(row[:, 3] * 20000).astype(int)
         np.testing.assert_allclose(row[:, :2], path[nearest, :2], atol=2e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ink import perlin
-from ink.geometry import subdivide
+from ink.resample import subdivide
 from ink.table import Ink
 
 TABLE = [int(value) for value in perlin._PERMUTATION] * 2

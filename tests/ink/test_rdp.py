@@ -9,7 +9,8 @@ import pytest
 from rdp import rdp
 from simplification.cutil import simplify_coords_idx
 
-from ink import geometry as g
+from ink.rdp import rdp_mask, simplify
+from tests.ink.helpers import random_ink
 from tests.ink.rdp_truth import follows_rdp, kept, segment_distance
 from tests.stages.helpers import mirror
 
@@ -45,7 +46,7 @@ def test_rdp_equals_simplification_on_random_strokes():
     epsilon = rng.choice([0.1, 0.5, 1.0, 2.0], 3000)
     flat = np.concatenate(strokes)
     offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
-    mask = g.rdp_mask(flat[:, 0], flat[:, 1], offsets, epsilon)
+    mask = rdp_mask(flat[:, 0], flat[:, 1], offsets, epsilon)
     for s, stroke in enumerate(strokes):
         ours = np.flatnonzero(mask[offsets[s] : offsets[s + 1]]).tolist()
         assert ours == list(simplify_coords_idx(stroke, epsilon[s])), f"stroke {s}, epsilon {epsilon[s]}"
@@ -112,7 +113,7 @@ def test_rdp_worst_case_depth_neither_recurses_nor_overflows():
 def test_rdp_refuses_a_bad_epsilon():
     for epsilon in (-1.0, math.nan):
         with pytest.raises(ValueError, match="epsilon must be 0 or more"):
-            g.rdp_mask(np.zeros(2), np.zeros(2), np.array([0, 2]), epsilon)
+            rdp_mask(np.zeros(2), np.zeros(2), np.array([0, 2]), epsilon)
 
 
 def test_rdp_equals_simplification_on_real_drawings_but_for_ties():
@@ -141,3 +142,14 @@ def test_what_tells_ties_from_faults_refuses_other_choices():
         inner = right[1:-1]
         for gone in inner:  # without a point that was the farthest, and beyond epsilon, at its step
             assert not follows_rdp([index for index in right if index != gone], stroke, 0.5)
+
+
+def test_simplify_takes_an_epsilon_per_drawing_and_keeps_structure():
+    ink = random_ink(3)
+    epsilon = np.random.default_rng(3).uniform(0, 0.5, len(ink))
+    thin = simplify(ink, epsilon)
+    assert np.array_equal(thin.drawing_offsets, ink.drawing_offsets)
+    for n in range(len(ink)):
+        for before, after in zip(ink.strokes(n), thin.strokes(n), strict=True):
+            index = kept(before[:, :2], epsilon[n])
+            assert np.array_equal(after, before[index])

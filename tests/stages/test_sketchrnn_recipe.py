@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ink import geometry, thinning
+from ink import geometry, resample, thinning
 from ink.formats import reader
 from ink.table import Drawings, Ink, validate
 from stages import normalize, simplify
@@ -146,6 +146,6 @@ def test_a_batch_is_cut_into_bounded_pieces_with_the_same_points(monkeypatch):
     monkeypatch.setattr(thinning, "_AT_ONCE", 3000)
     parts = written(ink)
     assert whole.to_table().equals(parts.to_table())
-    dense = geometry.resample_strokes(ink, thinning.unit_sizes(ink, "side255"), even=False)
+    dense = resample.resample_strokes(ink, thinning.unit_sizes(ink, "side255"), even=False)
     counted = thinning.resampled_points(ink, thinning.unit_sizes(ink, "side255"))
     assert np.array_equal(np.diff(dense.point_offsets), counted) and counted.sum() > 6000
