@@ -209,4 +209,4 @@ def _optimizer(model: SketchModel, fit: FitParams) -> torch.optim.AdamW:
         {"params": [p for p in parameters if id(p) in decayed], "weight_decay": fit.weight_decay},
         {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=fit.learning_rate)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=fit.learning_rate, fused=True)
