@@ -129,6 +129,15 @@ def _multiply(out, x, y):  # type: ignore[no-untyped-def]
 
 
 @_compile
+def _repeat(out, x, rows, width):  # type: ignore[no-untyped-def]
+    """out = x in every row."""
+    for row in range(rows):
+        each = out[row * width : (row + 1) * width]
+        for i in range(width):
+            each[i] = x[i]
+
+
+@_compile
 def _scale(out, factor, x):  # type: ignore[no-untyped-def]
     """out = factor * x. Slices, not offsets, go in: only then does the loop become vector instructions."""
     for i in range(len(out)):
@@ -275,12 +284,10 @@ def forward(  # type: ignore[no-untyped-def]
                     value = values[at : at + count]
                     _activate(code, x, value, slopes[slope_at : slope_at + count])
                     if layer < layers - 1:
-                        for row in range(rows):
-                            x[row * hidden : (row + 1) * hidden] = biases[layer * hidden : (layer + 1) * hidden]
+                        _repeat(x, biases[layer * hidden : (layer + 1) * hidden], rows, hidden)
                         _add_product(value, hidden, inner[layer * square :], x, rows, hidden, hidden)
                 slope = k[stage]
-                for row in range(rows):
-                    slope[row * hidden : (row + 1) * hidden] = rate
+                _repeat(slope, rate, rows, hidden)
                 if channels == 0:
                     _add_product(value, hidden, last, slope, rows, hidden, hidden)
                 for c in range(channels):
