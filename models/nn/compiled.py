@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +11,8 @@ from torch import Tensor
 from models.nn import kernel
 from models.nn.buffers import buffer, precision
 from models.nn.kernel import ROW_MULTIPLE, UNIT_MULTIPLE
+from models.nn.steps import Grid
 from models.nn.sweeps import Walked
-
-if TYPE_CHECKING:
-    from models.nn.fused import Grid
 
 __all__ = ["ROW_MULTIPLE", "UNIT_MULTIPLE", "backward", "forward"]
 

@@ -26,7 +26,6 @@ layers, C channels of the path.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -35,21 +34,9 @@ from torch.nn.functional import pad
 from models.nn import compiled, sweeps
 from models.nn.network import Network
 from models.nn.ode import METHODS, Tableau
+from models.nn.steps import Grid, constants
 
 _ROWS_AT_ONCE = 16384  # evaluations times drawings: as many are walked back before their weight gradients
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The steps of a solve, on the host.
-
-    Args:
-        steps: S lengths.
-        tableau: the method.
-    """
-
-    steps: tuple[float, ...]
-    tableau: Tableau
 
 
 def stage_times(times: Tensor) -> Tensor:
@@ -129,7 +116,7 @@ class Solved:
         """Return the first `keep` components of the last state, (B, keep)."""
         weight = self.network.weights[-1][: keep * self.total.shape[1]].view(keep, -1)  # (keep, C * H)
         bias = self.network.biases[-1][: keep * self.total.shape[1]].view(keep, -1)
-        in_step = _constants(self.grid, self.total.dtype, self.total.device)[0]
+        in_step = constants(self.grid, self.total.dtype, self.total.device)[0]
         lengths = in_step.sum().expand(1, 1) if self.path is None else torch.einsum("e,ebc->bc", in_step, self.path)
         hidden = self.network.weights[-1].shape[-1]
         return self.start[:, :keep] + self.total[..., :hidden].flatten(1) @ weight.t() + lengths @ bias.t()
@@ -138,7 +125,7 @@ class Solved:
         """Return the wanted components of all states and means, as `solve_network` does."""
         channels = 1 if self.path is None else self.path.shape[-1]
         keep = self.read.shape[-1] // channels
-        _, steps, b, of_stages = _constants(self.grid, self.read.dtype, self.read.device)
+        _, steps, b, of_stages = constants(self.grid, self.read.dtype, self.read.device)
         slopes = self.read + self.network.biases[-1][: keep * channels]
         if self.path is not None:
             slopes = torch.einsum("ebnc,ebc->ebn", slopes.unflatten(-1, (keep, -1)), self.path)
@@ -193,22 +180,6 @@ def _solve(
     return (read[:, : len(start)], total[: len(start)]) if rows else (read, total)
 
 
-@lru_cache(maxsize=64)
-def _constants(grid: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return, made once since a CUDA graph cannot: (E,) each evaluation's part of its step, (S,) steps, (J,) weights,
-    and (J,) what each stage's slope, times the step, adds to the weighted mean of the stage states."""
-    means = [0.0] * len(grid.tableau.weights)
-    for weight, row in zip(grid.tableau.weights, grid.tableau.matrix, strict=True):
-        for j, value in enumerate(row):
-            means[j] += weight * value
-    in_step = [step * weight for step in grid.steps for weight in grid.tableau.weights]
-    in_each, steps, b, of_stages = (
-        torch.tensor(numbers, dtype=dtype, device=device)
-        for numbers in (in_step, grid.steps, grid.tableau.weights, means)
-    )
-    return in_each, steps, b, of_stages
-
-
 class _Solve(torch.autograd.Function):
     """`read` and `total` of `Solved`, from the projected equation's weights."""
 
@@ -218,7 +189,7 @@ class _Solve(torch.autograd.Function):
         ctx.grid, ctx.runner = grid, compiled if start.device.type == "cpu" else sweeps
         values, slopes = ctx.runner.forward(grid, activation, kept, path, start, rate, lift, last, inner, biases)
         ctx.save_for_backward(values, slopes, path, last, readout, *inner)
-        in_step = _constants(grid, start.dtype, start.device)[0]
+        in_step = constants(grid, start.dtype, start.device)[0]
         if path is None:
             total = torch.einsum("e,ebh->bh", in_step, values[-1]).unsqueeze(1)
         else:

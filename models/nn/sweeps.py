@@ -7,15 +7,13 @@ Legend and equations: `models.nn.fused`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.nn.activations import ACTIVATIONS
-
-if TYPE_CHECKING:
-    from models.nn.fused import Grid
+from models.nn.steps import Grid, constants
 
 
 def forward(
@@ -120,7 +118,11 @@ def backward(
     of_slopes = slopes.new_empty(evaluations, batch, hidden)
     wide = of_slopes if path is None else slopes.new_empty(evaluations, batch, len(last) * hidden)
     across = last.flatten(0, 1).contiguous()  # (C * H, H) out, in
-    of_values = of_read @ readout
+    in_step = constants(grid, slopes.dtype, slopes.device)[0][:, None, None]
+    if path is None:
+        of_values = in_step * of_total[:, 0] + of_read @ readout
+    else:
+        of_values = torch.bmm((in_step * path).transpose(0, 1), of_total).transpose(0, 1) + of_read @ readout
     ahead = of_final
     for i in range(len(grid.steps) - 1, -1, -1):
         h = grid.steps[i]
@@ -129,12 +131,9 @@ def backward(
             e = i * stages + j
             later = [tableau.matrix[k][j] if k > j else 0.0 for k in range(stages)]
             of_slopes[e] = _combine(tableau.weights[j] * h * ahead, reached, later, h)
-            given = of_total[:, 0]
             if path is not None:
                 torch.mul(of_slopes[e].unsqueeze(1), path[e].unsqueeze(-1), out=wide[e].view(batch, -1, hidden))
-                given = torch.bmm(path[e].unsqueeze(1), of_total)[:, 0]
-            of_value = torch.add(of_values[e], given, alpha=tableau.weights[j] * h)
-            torch.addmm(of_value, wide[e], across, out=deltas[-1, e])
+            torch.addmm(of_values[e], wide[e], across, out=deltas[-1, e])
             deltas[-1, e].mul_(slopes[e, -1])
             for k in range(layers - 1, 0, -1):
                 torch.mm(deltas[k, e], inner[k - 1], out=deltas[k - 1, e])
