@@ -1,13 +1,12 @@
 """The training flow, one run per model and dataset: fit, evaluate, draw, register.
 
 Leaves a run and a version in MLflow, `metrics/<dataset>/<model>.json` and `plots/<dataset>/<model>/`.
-Runs in-process (`python -m pipeline.train digits sketchode`; DVC's `train` stages do that), on a server,
+Runs in-process (`python -m pipeline digits sketchode`; DVC's `train` stages do that), on a server,
 or on a work pool. A killed run goes on from its last epoch when it is started again.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,11 @@ from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from ink.errors import report_errors
 from ink.params import read_params
 from models.base import Autoencoder, Classifier, Density, Sampler, SketchModel
 from pipeline import evaluate, registry, results, tracking
 from pipeline.checkpoint import fingerprint, load_weights, weights_sha256
 from pipeline.dataset import Dataset, load_dataset
-from pipeline.environment import load_environment
 from pipeline.fit import Job, seed_everything, train
 from pipeline.judge import judge_of
 from pipeline.settings import build_model, fit_params, run_params
@@ -154,16 +151,3 @@ def _trained(params: dict[str, Any], data: Dataset, model: str) -> tuple[SketchM
     network = build_model(params, data.name, model, len(data.classes))
     state = load_weights(Path("checkpoints") / data.name / f"{model}.safetensors", network)
     return network.eval(), state
-
-
-def main() -> None:
-    """`python -m pipeline.train DATASET MODEL`."""
-    with report_errors():
-        dataset, model = sys.argv[1:]
-        load_environment()
-        summary = train_model(dataset, model)
-        print(results.one_line(summary))
-
-
-if __name__ == "__main__":
-    main()

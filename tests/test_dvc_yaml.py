@@ -55,8 +55,9 @@ def reachable(start: list[Path]) -> set[Path]:
 
 def needed(name: str, model: str) -> set[str]:
     module = body(name)["cmd"].split()[2]
-    start = [ROOT / (module.replace(".", "/") + ".py")]
-    if module == "pipeline.train":
+    place = ROOT / module.replace(".", "/")
+    start = [place / "__main__.py" if place.is_dir() else place.with_suffix(".py")]
+    if module == "pipeline":
         start.append(ROOT / "models" / f"{model}.py")
         start.append(ROOT / "pipeline" / "pyfunc_model.py")
     if module in ("stages.download", "stages.simplify"):
