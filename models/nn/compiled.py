@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from models.nn import kernel
 from models.nn.buffers import buffer, precision
@@ -26,15 +27,19 @@ def forward(
     rate: Tensor,
     lift: Tensor | None,
     last: Tensor,
+    readout: Tensor,
     inner: Sequence[Tensor],
     biases: Sequence[Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Return values and slopes of the activations, see `models.nn.sweeps.forward`."""
-    layers, none = len(inner) + 1, start.new_empty(0)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Solve, see `models.nn.sweeps.forward`."""
+    (batch, hidden), reads, none = start.shape, len(readout), start.new_empty(0)
+    layers, channels, evaluations = len(inner) + 1, 0 if path is None else path.shape[-1], grid.evaluations
+    values = buffer(start, layers, evaluations if kept else 1, batch, hidden)
+    slopes = buffer(start, evaluations if kept else 1, layers, batch, hidden)
+    wanted = pad(readout, (0, 0, 0, -reads % UNIT_MULTIPLE))
+    read = buffer(start, evaluations, batch, len(wanted))
+    total = start.new_empty(batch, len(last), hidden)
     steps, matrix, weights = _numbers(grid, start)
-    evaluations = len(steps) * len(weights)
-    values = buffer(start, layers * evaluations if kept else layers - 1 + evaluations, *start.shape)
-    slopes = buffer(start, layers * evaluations if kept else layers, *start.shape)
     _run(
         kernel.forward,
         start,
@@ -42,17 +47,16 @@ def forward(
         matrix,
         weights,
         kernel.CODES[activation],
-        (evaluations, *start.shape, 0 if path is None else path.shape[-1], layers),
+        (evaluations, batch, hidden, channels, layers, len(wanted)),
         *map(_flat, (start, rate, none if lift is None else lift, none if path is None else path)),
         _packed(torch.stack([weight.t() for weight in inner]) if inner else none),
         _flat(torch.stack(list(biases)) if biases else none),
         _packed(last.transpose(1, 2)),
-        *map(_flat, (values, slopes)),
+        _packed(wanted.t() if reads else none),
+        *map(_flat, (values, slopes, read, total)),
         kept,
     )
-    if not kept:
-        return values[None, layers - 1 :], slopes[:0]
-    return values.unflatten(0, (layers, -1)), slopes.unflatten(0, (-1, layers))
+    return values, slopes, read[..., :reads], total
 
 
 def backward(

@@ -187,14 +187,10 @@ class _Solve(torch.autograd.Function):
     def forward(ctx, grid, activation, kept, path, start, rate, lift, last, readout, *tensors):
         inner, biases = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
         ctx.grid, ctx.runner = grid, compiled if start.device.type == "cpu" else sweeps
-        values, slopes = ctx.runner.forward(grid, activation, kept, path, start, rate, lift, last, inner, biases)
+        solved = ctx.runner.forward(grid, activation, kept, path, start, rate, lift, last, readout, inner, biases)
+        values, slopes, read, total = solved
         ctx.save_for_backward(values, slopes, path, last, readout, *inner)
-        in_step = constants(grid, start.dtype, start.device)[0]
-        if path is None:
-            total = torch.einsum("e,ebh->bh", in_step, values[-1]).unsqueeze(1)
-        else:
-            total = torch.bmm((in_step[:, None, None] * path).permute(1, 2, 0), values[-1].transpose(0, 1))
-        return values[-1] @ readout.t(), total
+        return read, total
 
     @staticmethod
     def backward(ctx, of_read, of_total):

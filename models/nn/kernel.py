@@ -239,56 +239,64 @@ def forward(  # type: ignore[no-untyped-def]
     inner,
     biases,
     last,
+    readout,
     values,
     slopes,
+    read,
+    total,
     keep,
 ):
-    """Solve for the drawings `first` to `end`; see `models.nn.fused` for the equations.
+    """Solve for the drawings `first` to `end` and read what is wanted; see `models.nn.fused` for the equations.
 
     Args:
         first, end: drawings, multiples of 4.
         steps: (S,) lengths; matrix (J, J), weights (J,): the method's tableau.
         code: of the activation.
-        sizes: (E, B, H, C, K): evaluations, drawings, hidden units, channels (0: an ODE), hidden layers.
+        sizes: (E, B, H, C, K, R): evaluations, drawings, hidden units, channels (0: an ODE), hidden layers, numbers
+            read of the last layer's values (a multiple of 8, or none).
         start: (B, H) w at the first time.
         rate: (H,); lift: (C, H); path: (E, B, C).
-        inner: (K - 1, H, H) in, out; last: (C, H, H) in, out, both `packed`; biases: (K - 1, H).
-        values: (K, E, B, H) made here: f of every layer; where `keep` is false (K - 1 + E, B, H), of which the first
-            K - 1 are scratch.
-        slopes: (E, K, B, H) made here: f' of every layer; where `keep` is false (K, B, H) of scratch.
+        inner: (K - 1, H, H) in, out; last: (C, H, H) in, out; readout: (H, R), all `packed`; biases: (K - 1, H).
+        values: (K, E, B, H) made here: f of every layer; slopes: (E, K, B, H) made here: f' of every layer; both
+            (K, B, H) of scratch where `keep` is false.
+        read: (E, B, R) made here: the last layer's values times `readout`.
+        total: (B, C, H) made here: the sum over evaluations of the values times the path and their part of a step.
         keep: keep what the backward sweep needs.
     """
-    evaluations, batch, hidden, channels, layers = sizes
+    evaluations, batch, hidden, channels, layers, reads = sizes
     stages = len(weights)
-    plane, square = batch * hidden, hidden * hidden
+    plane, square, depth = batch * hidden, hidden * hidden, max(channels, 1) * hidden
     block = np.empty((2 + stages, _ROWS * hidden), start.dtype)
     for corner in range(first, end, _ROWS):
         rows = min(_ROWS, end - corner)
         count, offset = rows * hidden, corner * hidden
         w, x, k = block[0, :count], block[1, :count], block[2:, :count]
+        summed = total[corner * depth : (corner + rows) * depth]
         w[:] = start[offset : offset + count]
+        summed[:] = 0
         for step in range(len(steps)):
             for stage in range(stages):
-                e = step * stages + stage
+                e, share = step * stages + stage, weights[stage] * steps[step]
                 x[:] = w
                 for earlier in range(stage):
                     if matrix[stage, earlier] != 0:
                         _add_scaled(x, matrix[stage, earlier] * steps[step], k[earlier])
                 for layer in range(layers):
-                    at, slope_at = layer * plane + offset, layer * plane + offset
-                    if keep:
-                        at += (layer * (evaluations - 1) + e) * plane
-                        slope_at += e * layers * plane
-                    elif layer == layers - 1:
-                        at += e * plane
+                    at = (layer * evaluations + e if keep else layer) * plane + offset
+                    slope_at = (e * layers + layer if keep else layer) * plane + offset
                     value = values[at : at + count]
                     _activate(code, x, value, slopes[slope_at : slope_at + count])
                     if layer < layers - 1:
                         _repeat(x, biases[layer * hidden : (layer + 1) * hidden], rows, hidden)
                         _add_product(value, hidden, inner[layer * square :], x, rows, hidden, hidden)
+                if reads > 0:
+                    given = read[(e * batch + corner) * reads : (e * batch + corner + rows) * reads]
+                    given[:] = 0
+                    _add_product(value, hidden, readout, given, rows, hidden, reads)
                 slope = k[stage]
                 _repeat(slope, rate, rows, hidden)
                 if channels == 0:
+                    _add_scaled(summed, share, value)
                     _add_product(value, hidden, last, slope, rows, hidden, hidden)
                 for c in range(channels):
                     for row in range(rows):
@@ -296,6 +304,8 @@ def forward(  # type: ignore[no-untyped-def]
                         begin, stop = row * hidden, (row + 1) * hidden
                         _add_scaled(slope[begin:stop], speed, lift[c * hidden : (c + 1) * hidden])
                         _scale(x[begin:stop], speed, value[begin:stop])
+                        there = row * depth + c * hidden
+                        _add_scaled(summed[there : there + hidden], share, x[begin:stop])
                     _add_product(x, hidden, last[c * square :], slope, rows, hidden, hidden)
             for stage in range(stages):
                 if weights[stage] != 0:

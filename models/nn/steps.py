@@ -23,6 +23,11 @@ class Grid:
     steps: tuple[float, ...]
     tableau: Tableau
 
+    @property
+    def evaluations(self) -> int:
+        """E: of the right-hand side, over all steps."""
+        return len(self.steps) * len(self.tableau.weights)
+
 
 @lru_cache(maxsize=64)
 def constants(grid: Grid, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

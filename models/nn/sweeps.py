@@ -25,29 +25,32 @@ def forward(
     rate: Tensor,
     lift: Tensor | None,
     last: Tensor,
+    readout: Tensor,
     inner: Sequence[Tensor],
     biases: Sequence[Tensor],
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Solve the projected equation.
 
     Args:
         grid: steps and method.
         activation: a key of `ACTIVATIONS`.
-        kept: keep what `backward` needs; otherwise only the last layer's values are made.
+        kept: keep what `backward` needs.
         path: (E, B, C) of a CDE.
         start: (B, H) w at the first time.
         rate: (H,) r, or w_t of a CDE.
         lift: (C, H) m_c of a CDE.
         last: (C, H, H) M_c (out, in); C = 1 of an ODE.
+        readout: (R, H), what is read of the last layer's values.
         inner: W_2 to W_K, (H, H) each (out, in); biases: theirs.
 
     Returns:
-        Values f of the activations, (K, E, B, H), and slopes f', (E, K, B, H); the last layer's values and nothing
-        unless `kept`.
+        Values f of the activations, (K, E, B, H), and slopes f', (E, K, B, H), neither of use unless `kept`; the last
+        layer's values times `readout`, transposed, (E, B, R); their sum over the evaluations, times the path (1 of an
+        ODE) and their part of a step, (B, C, H).
     """
     of = ACTIVATIONS[activation]
     stages, tableau = len(grid.tableau.weights), grid.tableau
-    evaluations, layers = stages * len(grid.steps), len(inner) + 1
+    evaluations, layers = grid.evaluations, len(inner) + 1
     inputs, values = (start.new_empty(layers, evaluations, *start.shape) for _ in range(2))
     slopes = start.new_empty(stages, *start.shape)
     weights = [weight.t().contiguous() for weight in inner]
@@ -67,9 +70,13 @@ def forward(
                 wide = (path[e].unsqueeze(-1) * wide.unsqueeze(1)).flatten(1)  # (B, C * H)
             torch.addmm(added[e], wide, across, out=slopes[j])
         w = _combine(w, slopes, tableau.weights, h)
-    if not kept:
-        return values[-1:], values[:0]
-    return values, of.derivative(inputs).transpose(0, 1).contiguous()
+    in_step = constants(grid, start.dtype, start.device)[0]
+    if path is None:
+        total = torch.einsum("e,ebh->bh", in_step, values[-1]).unsqueeze(1)
+    else:
+        total = torch.bmm((in_step[:, None, None] * path).permute(1, 2, 0), values[-1].transpose(0, 1))
+    made = of.derivative(inputs).transpose(0, 1).contiguous() if kept else values[:0]
+    return values, made, values[-1] @ readout.t(), total
 
 
 class Walked(NamedTuple):

@@ -94,10 +94,10 @@ def test_threads_share_the_drawings_bit_for_bit(channels):
     try:
         for number in (1, 2, 3):
             torch.set_num_threads(number)
-            values, slopes = compiled.forward(grid, "sin", True, path, start, bias, lift, last, [inner], [bias])
+            solved = compiled.forward(grid, "sin", True, path, start, bias, lift, last, readout, [inner], [bias])
             given = of_read, readout, of_total, torch.ones_like(start)
-            back = compiled.backward(grid, *given, slopes, path, last, [inner])
-            results.append((values, slopes, *(of for of in back if of is not None)))
+            back = compiled.backward(grid, *given, solved[1], path, last, [inner])
+            results.append((*solved, *(of for of in back if of is not None)))
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
