@@ -13,7 +13,7 @@ from typing import Any
 from ink.errors import InkmillError
 from ink.params import section
 from ink.sources import source_of
-from stages.download import MANIFEST
+from stages.fetched import MANIFEST
 from stages.upstream import DownloadParams, file_names, source_root
 
 RAW = Path("data", "raw")

@@ -18,8 +18,9 @@ from ink.errors import DataError, one_line
 from ink.files import atomic_path
 from ink.formats import Batch
 from ink.formats.archive import BadMember, open_archive
-from ink.formats.array_pickle import BadPickle, load_npy
+from ink.formats.array_pickle import load_npy
 from ink.formats.collect import BadDrawing, Collector
+from ink.formats.pickled_arrays import BadPickle
 from ink.formats.whole_numbers import whole_strokes
 from ink.table import SPLITS, Drawings
 

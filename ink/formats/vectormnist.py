@@ -16,8 +16,9 @@ import numpy as np
 from ink.errors import DataError
 from ink.formats import Batch
 from ink.formats.archive import BadMember, open_archive
-from ink.formats.array_pickle import BadPickle, loads
+from ink.formats.array_pickle import loads
 from ink.formats.collect import NOT_A_NUMBER, BadDrawing, Collector
+from ink.formats.pickled_arrays import BadPickle
 from ink.table import SPLITS
 
 _MAX_SAMPLE = 1 << 24  # bytes of one pickle

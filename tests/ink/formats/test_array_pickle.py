@@ -14,7 +14,8 @@ import pytest
 
 from ink.errors import DataError
 from ink.formats.archive import MAX_RATIO, BadMember, open_archive
-from ink.formats.array_pickle import BadPickle, load_npy, loads
+from ink.formats.array_pickle import load_npy, loads
+from ink.formats.pickled_arrays import BadPickle
 from tests.ink.formats.samples import npz, read, stroke3, write, zipped
 from tests.stages.helpers import mirror
 
