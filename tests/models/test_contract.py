@@ -1,103 +1,17 @@
-"""Promise: every model of the registry keeps the protocol, and every option in its config works."""
-
-from dataclasses import fields
-from pathlib import Path
+"""Promise: every model of the registry keeps the protocol."""
 
 import numpy as np
 import pytest
 import torch
 
 from ink import geometry
-from ink.errors import InkmillError, ParamsError
-from ink.params import read_params
+from ink.errors import InkmillError
 from ink.table import Ink
-from models import REGISTRY, model_class
+from models import REGISTRY
 from models.base import Autoencoder, Classifier, Completer, FullSequence, Sampler, SketchModel
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS
-from models.nn.ode import METHODS
 from models.nn.stroke5 import Stroke5
 from pipeline.checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, weights_sha256
-from pipeline.settings import build_model
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-CLASSES = 3
-TINY = {
-    "hidden_size": 8,
-    "solver_steps": 7,
-    "latent_size": 5,
-    "points": 12,
-    "points_per_stroke": 9,
-    "size": 32,
-    "channels": [4, 4, 8, 8],
-    "encoder_size": 6,
-    "decoder_size": 8,
-    "hyper_size": 4,
-    "hyper_embedding": 3,
-    "mixtures": 3,
-    "max_points": 45,
-}
-OPTIONS = {
-    "activation": list(ACTIVATIONS),
-    "sampling": ["uniform", "union"],
-    "summary": ["last", "max"],
-    "start_velocity": ["constant", "latent"],
-    "time_dependent": [True, False],
-    "learn_omega": [True, False],
-    "order": [1, 2],
-    "observation": ["augmented", "linear"],
-    "gradient": list(GRADIENTS),
-    "method": list(METHODS),
-    "solver_steps": [1, 24],
-}
-
-
-def tiny(name: str, seed: int = 0, **changes) -> SketchModel:
-    """The model as `params.yaml` describes it for digits, made small."""
-    params = read_params(PARAMS)
-    of_model = {field.name for field in fields(model_class(name).Config)}
-    params["models"][name]["config"] |= {key: value for key, value in TINY.items() if key in of_model} | changes
-    torch.manual_seed(seed)
-    return build_model(params, "digits", name, CLASSES)
-
-
-def drawings(count: int, seed: int = 0) -> Ink:
-    """Random walks of one to three strokes, as `normalize` leaves them."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for _ in range(count):
-        lengths = rng.integers(2, 12, rng.integers(1, 4))
-        xy = np.cumsum(rng.normal(size=(lengths.sum(), 2)), 0)
-        points = np.column_stack([xy, np.arange(len(xy))])
-        made.append(np.split(points, np.cumsum(lengths)[:-1]))
-    return normalized(Ink.from_strokes(made))
-
-
-def normalized(ink: Ink) -> Ink:
-    unit = geometry.unit_circle(ink)[0]
-    return Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
-
-
-def batch_of(model: SketchModel, ink: Ink) -> dict[str, torch.Tensor]:
-    points = model.representation.collate(ink).to(next(model.parameters()).dtype)
-    steps = {"step": torch.tensor(30), "steps": torch.tensor(40)}  # late: every weight that is annealed counts
-    return {"points": points, "label": torch.arange(len(ink)) % CLASSES, **steps}
-
-
-def optimizer_of(model: SketchModel) -> torch.optim.AdamW:
-    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
-
-
-def take_step(model: SketchModel, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]) -> float:
-    terms = model.train().loss(batch)
-    optimizer.zero_grad()
-    terms["loss"].backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
-    optimizer.step()
-    assert all(bool(value.isfinite()) and value.dim() == 0 for value in terms.values()), terms
-    return terms["loss"].item()
+from tests.models.helpers import CLASSES, batch_of, drawings, normalized, optimizer_of, take_step, tiny
 
 
 def answer(model: SketchModel, points: torch.Tensor) -> torch.Tensor:
@@ -256,54 +170,6 @@ def test_decayed_parameters_are_the_models_own(name):
     model = tiny(name)
     own = {id(parameter) for parameter in model.parameters()}
     assert all(id(parameter) in own for parameter in model.decayed_parameters())
-
-
-def test_an_unknown_config_key_is_answered_with_the_nearest(name):
-    known = fields(model_class(name).Config)[-1].name
-    with pytest.raises(ParamsError, match=rf"models\.{name}\.config: unknown key '{known}x', did you mean '{known}'\?"):
-        tiny(name, **{known + "x": 1})
-
-
-def test_a_model_that_does_not_exist_is_answered_with_the_nearest():
-    with pytest.raises(ParamsError, match=r"model 'sketchod' does not exist; did you mean 'sketchode'\?"):
-        model_class("sketchod")
-    with pytest.raises(ParamsError, match="'zzz' does not exist; expected one of: recognizer, rnn_seq2seq, sketchode"):
-        build_model(read_params(PARAMS), "digits", "zzz", CLASSES)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [(option, value) for option, values in OPTIONS.items() for value in values]
-)
-def test_every_option_of_sketchode_builds_and_takes_a_step(option, value):
-    model = tiny("sketchode", **{option: value})
-    optimizer, batch = optimizer_of(model), batch_of(model, drawings(4))
-    losses = [take_step(model, optimizer, batch) for _ in range(8)]
-    assert losses[-1] < losses[0]
-    changed = model.ode.time.abs().max() + model.cde.time.abs().max()
-    assert bool(changed > 0) == model.config.time_dependent
-    assert bool((model.ode.frequency != 0).any()) == model.config.learn_omega
-
-
-@pytest.mark.parametrize("option", [option for option in OPTIONS if not isinstance(OPTIONS[option][0], bool)])
-def test_an_option_that_does_not_exist_is_refused(option):
-    with pytest.raises(ParamsError, match=rf"models\.sketchode\.config: {option} must be "):
-        tiny("sketchode", **{option: "neither"})
-
-
-@pytest.mark.parametrize(
-    ("model", "key", "value", "message"),
-    [
-        ("sketchode", "hidden_size", 3, "hidden_size must be at least 4, got 3"),
-        ("sketchode", "points", 1, "points must be at least 2, got 1"),
-        ("sketchode", "duration", 0.0, "duration and omega must be positive"),
-        ("rnn_seq2seq", "points", 0, "points must be at least 1, got 0"),
-        ("recognizer", "size", 40, "size must be a multiple of 16, got 40"),
-        ("recognizer", "channels", [4, 4], "channels must be four numbers"),
-    ],
-)
-def test_a_value_out_of_range_is_refused(model, key, value, message):
-    with pytest.raises(ParamsError, match=message):
-        tiny(model, **{key: value})
 
 
 def test_a_sequence_starts_at_the_origin_and_comes_back_as_the_drawing():

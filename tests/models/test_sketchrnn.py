@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from models.nn.lstm import LSTM, HyperLSTM, LayerNormLSTM, final_outputs
 from models.nn.mixture import Mixture, outputs
 from models.nn.stroke5 import END, lengths, states
-from tests.models.test_contract import batch_of, drawings, tiny
+from tests.models.helpers import batch_of, drawings, tiny
 
 DOUBLE = torch.float64
 

@@ -11,7 +11,7 @@ from ink.errors import InkmillError, ParamsError
 from ink.formats import reader
 from ink.table import Drawings
 from pipeline import generate
-from tests.models.test_contract import drawings, tiny
+from tests.models.helpers import drawings, tiny
 
 
 @pytest.fixture(scope="module")

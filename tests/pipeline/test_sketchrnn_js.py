@@ -15,7 +15,7 @@ from models.nn.mixture import outputs
 from models.nn.stroke5 import Stroke5, offset_deviation
 from pipeline import protocols, sketchrnn_js
 from stages import normalize, simplify
-from tests.models.test_contract import PARAMS, drawings, tiny
+from tests.models.helpers import PARAMS, drawings, tiny
 from tests.stages.helpers import mirror
 from tests.stages.test_sketchrnn_recipe import CLOCK, RECIPE
 
