@@ -226,9 +226,11 @@ def _kill(
     else:
         process.kill()
     process.wait()
+    if process.returncode != -signal.SIGKILL:
+        return False  # it ended just before; what it said is still to be read
     assert process.stderr is not None
     process.stderr.close()
-    return process.returncode == -signal.SIGKILL
+    return True
 
 
 def _changed(folder: Path) -> int | None:

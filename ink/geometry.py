@@ -50,6 +50,11 @@ def arc_length_clock(ink: Ink) -> np.ndarray:
     return path_clock(ink, by_time=False).astype(np.float32)
 
 
+def with_arc_length_clock(ink: Ink) -> Ink:
+    """Return the ink with `arc_length_clock` as its t."""
+    return ink.with_t(arc_length_clock(ink))
+
+
 def path_clock(ink: Ink, by_time: bool = True) -> np.ndarray:
     """Return (P,) float64: a clock that runs along each drawing's path, joins between strokes included.
 
@@ -101,7 +106,7 @@ def unit_circle(ink: Ink) -> tuple[Ink, np.ndarray, np.ndarray, np.ndarray]:
     flat = (box[:, 0] == box[:, 2]) & (box[:, 1] == box[:, 3])
     scale[flat | (scale == 0)] = 1.0
     divisor = np.repeat(scale, count)
-    return _with_xy(ink, x / divisor, y / divisor), center_x, center_y, scale
+    return ink.with_xy(x / divisor, y / divisor), center_x, center_y, scale
 
 
 def from_first_point(ink: Ink, scale: float = 1.0) -> tuple[Ink, np.ndarray, np.ndarray]:
@@ -116,7 +121,7 @@ def from_first_point(ink: Ink, scale: float = 1.0) -> tuple[Ink, np.ndarray, np.
     x, y, _, _, points = flat64(ink)
     center_x, center_y = x[points[:-1]].astype(np.float32), y[points[:-1]].astype(np.float32)
     x, y = (v - np.repeat(center, np.diff(points)) for v, center in ((x, center_x), (y, center_y)))
-    return _with_xy(ink, x / scale, y / scale), center_x, center_y
+    return ink.with_xy(x / scale, y / scale), center_x, center_y
 
 
 def offset_moments(ink: Ink) -> np.ndarray:
@@ -136,11 +141,7 @@ def restore(ink: Ink, center_x: np.ndarray, center_y: np.ndarray, scale: np.ndar
     """Undo `unit_circle`: unit * scale + center, each (N,)."""
     count = np.diff(ink.point_offsets)
     factor, dx, dy = (np.repeat(np.asarray(values, np.float64), count) for values in (scale, center_x, center_y))
-    return _with_xy(ink, ink.x * factor + dx, ink.y * factor + dy)
-
-
-def _with_xy(ink: Ink, x: np.ndarray, y: np.ndarray) -> Ink:
-    return Ink(x.astype(np.float32), y.astype(np.float32), ink.t, ink.stroke_offsets, ink.drawing_offsets)
+    return ink.with_xy(ink.x * factor + dx, ink.y * factor + dy)
 
 
 @njit(cache=True, nogil=True)

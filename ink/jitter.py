@@ -50,7 +50,7 @@ def gaussian(ink: Ink, seeds: np.ndarray, sigma: float) -> Ink:
     u, v = (uniform(seeds[owner], 2 * place + axis) for axis in (0, 1))
     radius = sigma * np.sqrt(-2.0 * np.log(u))  # Box and Muller's pair
     x, y = ink.x + radius * np.cos(2 * np.pi * v), ink.y + radius * np.sin(2 * np.pi * v)
-    return _moved(ink, x, y)
+    return ink.with_xy(x, y)
 
 
 def affine(ink: Ink, seeds: np.ndarray, rotation_deg: float, stretch: float, shear: float) -> Ink:
@@ -69,7 +69,7 @@ def affine(ink: Ink, seeds: np.ndarray, rotation_deg: float, stretch: float, she
     owner, _ = _places(ink)
     x = (wide * cos)[owner] * ink.x + (high * (slant * cos - sin))[owner] * ink.y
     y = (wide * sin)[owner] * ink.x + (high * (slant * sin + cos))[owner] * ink.y
-    return _moved(ink, x, y)
+    return ink.with_xy(x, y)
 
 
 def drop_points(ink: Ink, seeds: np.ndarray, probability: float) -> Ink:
@@ -103,7 +103,3 @@ def _places(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
     points = ink.point_offsets
     owner = np.repeat(np.arange(len(ink)), np.diff(points))
     return owner, np.arange(ink.n_points) - points[:-1][owner]
-
-
-def _moved(ink: Ink, x: np.ndarray, y: np.ndarray) -> Ink:
-    return Ink(x.astype(np.float32), y.astype(np.float32), ink.t, ink.stroke_offsets, ink.drawing_offsets)

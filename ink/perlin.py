@@ -79,8 +79,7 @@ def perlin_warp(ink: Ink, eps: np.ndarray, sigma: float, frequency: float) -> In
     x, y, t, strokes, _ = flat64(ink)
     shift = np.zeros((2, len(x)))
     _warp(x, y, t, strokes, np.array(ink.drawing_offsets, np.int64), eps, float(frequency), shift)
-    moved_x, moved_y = ((v + sigma * shift[axis]).astype(np.float32) for axis, v in enumerate((x, y)))
-    return Ink(moved_x, moved_y, ink.t, ink.stroke_offsets, ink.drawing_offsets)
+    return ink.with_xy(x + sigma * shift[0], y + sigma * shift[1])
 
 
 def sample_seeds(seed: int, keys: Sequence[str], copy: int) -> np.ndarray:

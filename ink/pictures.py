@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ink.raster import rasterize, rasterize_clock, time_colours
-from ink.table import Ink
+from ink.table import Ink, common_length
 
 _INK_RGB = (26, 26, 26)
 _TITLE_PX = 12
@@ -88,11 +88,9 @@ def comparison(rows: Mapping[str, Ink], cell: int = 96, colour: str = "time") ->
         ValueError: no rows, no drawings, rows of different lengths, or an unknown colour.
         DataError: a drawing or stroke is empty, or a number not finite.
     """
-    lengths = {name: len(ink) for name, ink in rows.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"expected rows of one length, 1 or more, got {lengths}")
+    count = common_length(rows)
     left = round(max(_font().getlength(name) for name in rows)) + 12
-    page = Image.new("RGB", (left + next(iter(lengths.values())) * cell, len(rows) * cell), "white")
+    page = Image.new("RGB", (left + count * cell, len(rows) * cell), "white")
     for row, (name, ink) in enumerate(rows.items()):
         _write(page, name, (4, row * cell + (cell - _TITLE_ROOM) // 2), left)
         page.paste(Image.fromarray(np.concatenate(list(_cells(ink, cell, colour)), axis=1)), (left, row * cell))
@@ -111,9 +109,7 @@ def animation(rows: Mapping[str, Ink], cell: int = 128, colour: str = "time") ->
         ValueError: no rows, no frames, rows of different lengths, or an unknown colour.
         DataError: a drawing or stroke is empty, or a number not finite.
     """
-    lengths = {name: len(ink) for name, ink in rows.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"expected rows of one length, 1 or more, got {lengths}")
+    common_length(rows)
     cells = [_cells(_within_unit(ink), cell, colour, fit=False) for ink in rows.values()]
     frames = []
     for pictures in zip(*cells, strict=True):

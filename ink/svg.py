@@ -11,7 +11,7 @@ import numpy as np
 
 from ink.geometry import bounding_boxes
 from ink.raster import clock_fraction, time_colours
-from ink.table import Ink
+from ink.table import Ink, common_length
 
 _LEVELS = 24  # colours of a time-coloured drawing
 _INK_COLOUR = "#1a1a1a"
@@ -109,10 +109,7 @@ def animation_svg(rows: Mapping[str, Ink], *, seconds: float, cell: int = 160, s
         ValueError: no rows, no frames, or rows of different lengths.
         DataError: a drawing or stroke is empty, or a number not finite.
     """
-    lengths = {name: len(ink) for name, ink in rows.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"expected rows of one length, 1 or more, got {lengths}")
-    count, width, height = next(iter(lengths.values())), cell * len(rows), cell + 2 * _FONT_PX
+    count, width, height = common_length(rows), cell * len(rows), cell + 2 * _FONT_PX
     lines = [
         _open_tag(width, height, f"0 0 {width} {height}"),
         f'<rect width="{width}" height="{height}" fill="#fff"/>',

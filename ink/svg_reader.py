@@ -19,7 +19,7 @@ from defusedxml.common import DefusedXmlException
 from svgpathtools import Arc, parse_path
 
 from ink.errors import DataError, one_line
-from ink.geometry import arc_length_clock
+from ink.geometry import with_arc_length_clock
 from ink.table import Ink
 
 _MAX_PIECES = 1_000_000  # of one curve
@@ -73,7 +73,7 @@ def ink_of(root: Element, where: str, tolerance: float) -> Ink:
     if not strokes:
         raise DataError(f"{where}: expected drawn shapes (path, line, circle, ...), found none; convert text to paths")
     flat = Ink.from_strokes([[_clean(stroke, where) for stroke in strokes]])
-    return Ink(flat.x, flat.y, arc_length_clock(flat), flat.stroke_offsets, flat.drawing_offsets)
+    return with_arc_length_clock(flat)
 
 
 def side_of(root: Element) -> float | None:

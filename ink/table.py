@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -103,6 +103,14 @@ class Ink:
         stroke_index, drawing_offsets = _gather(self.drawing_offsets, indices)
         point_index, stroke_offsets = _gather(self.stroke_offsets, stroke_index)
         return Ink(self.x[point_index], self.y[point_index], self.t[point_index], stroke_offsets, drawing_offsets)
+
+    def with_xy(self, x: np.ndarray, y: np.ndarray) -> Ink:
+        """Return the same drawings at other coordinates, (P,) each; they are kept in float32."""
+        return Ink(x.astype(np.float32), y.astype(np.float32), self.t, self.stroke_offsets, self.drawing_offsets)
+
+    def with_t(self, t: np.ndarray) -> Ink:
+        """Return the same drawings with another clock, (P,); it is kept in float32."""
+        return Ink(self.x, self.y, t.astype(np.float32), self.stroke_offsets, self.drawing_offsets)
 
     @classmethod
     def from_strokes(cls, drawings: Iterable[Sequence[np.ndarray]]) -> Ink:
@@ -328,6 +336,18 @@ def gathered(batches: Iterable[Drawings], drawings: int, points: int) -> Iterato
             waiting = []
     if waiting:
         yield Drawings.concat(waiting)
+
+
+def common_length(rows: Mapping[str, Ink]) -> int:
+    """Return how many drawings each row has.
+
+    Raises:
+        ValueError: no rows, no drawings, or rows of different lengths.
+    """
+    lengths = {name: len(ink) for name, ink in rows.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"expected rows of one length, 1 or more, got {lengths}")
+    return next(iter(lengths.values()))
 
 
 def _sorted_dictionary(codes: Codes) -> pa.DictionaryArray:

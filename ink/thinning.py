@@ -105,5 +105,5 @@ def on_canvas(ink: Ink, box: np.ndarray, rounded: bool) -> tuple[Ink, np.ndarray
     x, y = (v / np.repeat(scale.astype(np.float64), count) for v in (x, y))
     if rounded:
         x, y = np.rint(x), np.rint(y)
-    moved = Ink(x.astype(np.float32), y.astype(np.float32), ink.t, ink.stroke_offsets, ink.drawing_offsets)
+    moved = ink.with_xy(x, y)
     return moved, corner[:, 0], corner[:, 1], scale

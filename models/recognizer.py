@@ -92,6 +92,4 @@ class Recognizer(SketchModel):
         x, y = (ink.x + shear[of_point] * ink.y) * stretch[of_point], ink.y
         turned_x = cos[of_point] * x - sin[of_point] * y
         turned_y = sin[of_point] * x + cos[of_point] * y
-        return Ink(
-            turned_x.astype(np.float32), turned_y.astype(np.float32), ink.t, ink.stroke_offsets, ink.drawing_offsets
-        )
+        return ink.with_xy(turned_x, turned_y)

@@ -52,7 +52,7 @@ class SketchPyfunc(PythonModel):
         ink = _from_json(model_input["drawing"]) if as_json else _from_table(model_input)
         unit, *frame = geometry.unit_circle(ink)
         if self.card["clock"] == "arc_length":
-            unit = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+            unit = geometry.with_arc_length_clock(unit)
         with torch.no_grad():
             points = self.model.representation.collate(unit)
             if isinstance(self.model, Classifier):

@@ -96,7 +96,7 @@ def copies(drawings: Drawings, settings: AugmentParams, seed: int, frame: Frame 
             unit, shift_x, shift_y = geometry.from_first_point(geometry.restore(altered, *place))
             stretch = np.ones(len(train), np.float32)
         clock = np.where(np.repeat(by_length, np.diff(unit.point_offsets)), geometry.arc_length_clock(unit), unit.t)
-        unit = Ink(unit.x, unit.y, clock.astype(np.float32), unit.stroke_offsets, unit.drawing_offsets)
+        unit = unit.with_t(clock)
         scale = train.column("scale")
         result.append(
             train.with_ink(

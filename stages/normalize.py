@@ -23,7 +23,7 @@ from ink.errors import DataError, report_errors
 from ink.manifest import part_files, read_input
 from ink.params import Params, read_params, section
 from ink.parquet import iter_drawings
-from ink.table import Drawings, Ink
+from ink.table import Drawings
 from stages.parts import rewrite
 from stages.workers import WorkerParams, run_tasks
 
@@ -109,14 +109,9 @@ def normalize(drawings: Drawings, settings: NormalizeParams, offset_std: float =
     center_y = drawings.column("center_y") + before * center_y
     timed = drawings.column("timed")
     if settings.clock == "arc_length":
-        ink = with_arc_length(ink)
+        ink = geometry.with_arc_length_clock(ink)
         timed = np.zeros_like(timed)
     return drawings.with_ink(ink, timed=timed, center_x=center_x, center_y=center_y, scale=before * scale)
-
-
-def with_arc_length(ink: Ink) -> Ink:
-    """Return the ink with arc length as its clock."""
-    return Ink(ink.x, ink.y, geometry.arc_length_clock(ink), ink.stroke_offsets, ink.drawing_offsets)
 
 
 def main() -> None:

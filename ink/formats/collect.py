@@ -184,7 +184,7 @@ def to_batch(
     if not timed:
         with np.errstate(over="ignore"):  # a length beyond float32 becomes infinite, which `validate` refuses
             length = geometry.arc_length_clock(ink)
-        ink = Ink(ink.x, ink.y, length, ink.stroke_offsets, ink.drawing_offsets)
+        ink = ink.with_t(length)
     keys, labels, splits = [row.key for row in rows], [row.label for row in rows], [row.split for row in rows]
     drawings = Drawings.build(ink, keys, labels, split=splits, timed=timed)
     return Batch(drawings, [row.line for row in rows], lambda n: rows[n].excerpt, rejected, skipped)

@@ -196,8 +196,7 @@ class _Pending:
         timed = np.array([item.timed for item in self.parsed], dtype=bool)
         unclocked = ~np.repeat(timed, np.diff(ink.point_offsets))
         if unclocked.any():
-            t = np.where(unclocked, arc_length_clock(ink), ink.t).astype(np.float32)
-            ink = Ink(ink.x, ink.y, t, ink.stroke_offsets, ink.drawing_offsets)
+            ink = ink.with_t(np.where(unclocked, arc_length_clock(ink), ink.t))
         labels, splits = [item.label for item in self.parsed], [item.split for item in self.parsed]
         drawings = Drawings.build(ink, self.keys, labels, split=splits)
         return Batch(drawings.with_ink(ink, timed=timed), self.lines, self.excerpts.__getitem__, self.rejected)

@@ -97,7 +97,7 @@ def _plain_ink(found: Scan, rows: np.ndarray) -> Ink:
     ink = Ink(x.astype(np.float32), y.astype(np.float32), t.astype(np.float32), stroke_offsets, drawing_offsets)
     ink = ink if len(rows) == len(plain) else ink.take(np.searchsorted(plain, rows))
     if not clock:
-        ink = Ink(ink.x, ink.y, geometry.arc_length_clock(ink), ink.stroke_offsets, ink.drawing_offsets)
+        ink = geometry.with_arc_length_clock(ink)
     return ink
 
 

@@ -88,7 +88,7 @@ class Stroke5:
             rows: (N, T, 5); a row belongs to the drawing until the first one that ends it.
         """
         unit = geometry.unit_circle(self.to_pixels(rows))[0]
-        return Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+        return geometry.with_arc_length_clock(unit)
 
     def to_pixels(self, rows: Tensor) -> Ink:
         """Return drawings in pixels, the first point of each at the origin; a drawing without rows is a dot there."""
@@ -178,4 +178,4 @@ def _from_top_left(ink: Ink) -> Ink:
     box = geometry.bounding_boxes(ink)
     count = np.diff(ink.point_offsets)
     x, y = ink.x - np.repeat(box[:, 0], count), ink.y - np.repeat(box[:, 1], count)
-    return Ink(x.astype(np.float32), y.astype(np.float32), ink.t, ink.stroke_offsets, ink.drawing_offsets)
+    return ink.with_xy(x, y)

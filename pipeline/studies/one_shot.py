@@ -77,8 +77,7 @@ def new_drawings(strokes: dict[str, list[list[list[float]]]]) -> Drawings:
             )
         made.append([np.column_stack([*stroke, np.zeros(len(stroke[0]))]) for stroke in drawing])
     unit = geometry.unit_circle(Ink.from_strokes(made))[0]
-    clock = geometry.arc_length_clock(unit).astype(np.float32)
-    ink = Ink(unit.x, unit.y, clock, unit.stroke_offsets, unit.drawing_offsets)
+    ink = geometry.with_arc_length_clock(unit)
     return Drawings.build(ink, list(strokes), list(strokes), split=["train"] * len(made))
 
 

@@ -55,7 +55,7 @@ def drawings(count: int, seed: int = 0) -> Ink:
 
 def normalized(ink: Ink) -> Ink:
     unit = geometry.unit_circle(ink)[0]
-    return Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+    return geometry.with_arc_length_clock(unit)
 
 
 def batch_of(model: SketchModel, ink: Ink) -> dict[str, torch.Tensor]:

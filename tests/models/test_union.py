@@ -115,7 +115,7 @@ def test_own_times_of_drawings_are_their_paths():
     rng = np.random.default_rng(4)
     strokes = [[np.column_stack([rng.normal(size=(n, 2)), np.arange(n)]) for n in (5, 3)] for _ in range(6)]
     unit = geometry.unit_circle(Ink.from_strokes(strokes))[0]
-    ink = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+    ink = geometry.with_arc_length_clock(unit)
     batch = OwnTimes(30).collate(ink)
     assert batch.dtype == torch.float32 and batch.shape[0] == 6 and bool((batch[:, 0, :4] == 0).all())
     assert int(batch[..., 4].sum(1).max()) == batch.shape[1]

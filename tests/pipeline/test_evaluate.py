@@ -42,7 +42,7 @@ def drawings(count, seed):
         xy = np.cumsum(rng.normal(size=(16, 2)), 0)
         made.append(np.split(np.column_stack([xy, np.arange(16)]), [4, 8, 12][: n % 4]))
     unit = geometry.unit_circle(Ink.from_strokes(made))[0]
-    ink = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+    ink = geometry.with_arc_length_clock(unit)
     return Drawings.build(ink, [f"s/{seed}/{i}" for i in range(count)], [str(i % 2) for i in range(count)])
 
 
@@ -87,7 +87,7 @@ def test_registered_it_gives_back_drawings_where_they_were_and_as_large(name, da
     xs = np.concatenate([stroke[0] for stroke in json.loads(answer)])
     ink = Ink.from_strokes([[np.array([*stroke, [0.0] * len(stroke[0])]).T for stroke in strokes]])
     unit, *frame = geometry.unit_circle(ink)
-    unit = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+    unit = geometry.with_arc_length_clock(unit)
     with torch.no_grad():
         expected = geometry.restore(evaluate.reconstruct(model, unit), *frame)
         z = model.encode(model.representation.collate(unit))

@@ -44,7 +44,7 @@ def drawings(count, seed):
         xy = np.cumsum(rng.normal(size=(9, 2)), 0)
         made.append(np.split(np.column_stack([xy, np.arange(9)]), [4]))
     unit = geometry.unit_circle(Ink.from_strokes(made))[0]
-    ink = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+    ink = geometry.with_arc_length_clock(unit)
     return Drawings.build(ink, [f"s/{seed}/{i}" for i in range(count)], [str(i % 3) for i in range(count)])
 
 

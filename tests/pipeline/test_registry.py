@@ -207,7 +207,7 @@ def expected_reconstruction(points=None, kind="sketchode", seed=6):
     """The same by hand: unit circle, clock, encode, decode, back to the drawing's own coordinates."""
     model = model_of(kind, seed)
     unit, *frame = geometry.unit_circle(drawings().ink)
-    unit = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+    unit = geometry.with_arc_length_clock(unit)
     with torch.no_grad():
         sequence = model.decode(model.encode(model.representation.collate(unit)), points)
     return geometry.restore(model.representation.to_ink(sequence), *frame)

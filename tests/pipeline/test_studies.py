@@ -128,7 +128,7 @@ def project(tmp_path_factory):
             xy = np.cumsum(generator.normal(size=(9, 2)), 0)
             made.append(np.split(np.column_stack([xy, np.arange(9)]), [4]))
         unit = geometry.unit_circle(Ink.from_strokes(made))[0]
-        ink = Ink(unit.x, unit.y, geometry.arc_length_clock(unit), unit.stroke_offsets, unit.drawing_offsets)
+        ink = geometry.with_arc_length_clock(unit)
         names = [f"digits/{split}{n}" for n in range(count)]
         drawings = Drawings.build(ink, names, [str(n % 4) for n in range(count)], split=[split] * count)
         write_drawings(folder / f"data/shards/digits/{split}-00000.parquet", drawings, {"dataset": "digits"})

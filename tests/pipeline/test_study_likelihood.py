@@ -46,7 +46,7 @@ def drawings(counts=(2, 5, 5, 9, 3, 8)):
         for n, count in enumerate(counts)
     ]
     ink = Ink.from_strokes(lines)
-    ink = Ink(ink.x, ink.y, geometry.arc_length_clock(ink), ink.stroke_offsets, ink.drawing_offsets)
+    ink = geometry.with_arc_length_clock(ink)
     keys = [f"k{n}" for n in range(len(counts))]
     return Drawings.build(ink, keys, ["ab"[n % 2] for n in range(len(counts))], split=["test"] * len(counts))
 
