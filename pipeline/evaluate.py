@@ -29,7 +29,7 @@ class Evaluation:
 
     Args:
         summary: the numbers that are compared, by name.
-        per_drawing: (N,) arrays by name: key, label, huber, chamfer, recognized_as, correct.
+        per_drawing: (N,) arrays by name: key, label, huber, chamfer; with a judge also recognized_as, correct.
         reconstructions: the test drawings as the model gives them back.
     """
 
@@ -94,11 +94,15 @@ def likelihood(model: SketchModel, drawings: Drawings) -> dict[str, float]:
 
 
 def measure(model: SketchModel, judge: SketchModel | None, data: Dataset) -> dict[str, float | int]:
-    """Return the numbers of a registered model on the test drawings, as far as it can be measured."""
+    """Return the numbers of a registered model on the test drawings, as far as it can be measured.
+
+    Args:
+        judge: names what an autoencoder draws; None: recognition is left out.
+    """
     if isinstance(model, Classifier):
         return {"accuracy": accuracy(model, data.test.ink, data.labels(data.test)), "n_test": len(data.test)}
     found: dict[str, float | int] = {"n_test": len(data.test), "parameters": sum(p.numel() for p in model.parameters())}
-    if isinstance(model, Autoencoder) and judge is not None:
+    if isinstance(model, Autoencoder):
         found |= evaluate_autoencoder(model, judge, data).summary
     return found | (likelihood(model, data.test) if isinstance(model, Density) else {})
 
@@ -120,18 +124,23 @@ def score(model: SketchModel, data: Dataset, summary: Mapping[str, Any] | None =
     return "nll", known["nll"] if "nll" in known else likelihood(model, data.test)["nll"]
 
 
-def evaluate_autoencoder(model: SketchModel, judge: SketchModel, data: Dataset) -> Evaluation:
-    """Measure reconstruction, recognition, size and speed on the test split."""
+def evaluate_autoencoder(model: SketchModel, judge: SketchModel | None, data: Dataset) -> Evaluation:
+    """Measure reconstruction, recognition (where there is a judge), size and speed on the test split."""
     test, labels = data.test, data.labels(data.test)
     decoded = reconstruct(model, test.ink)
     per_huber = metrics.huber(test.ink, decoded, _HUBER_POINTS)
     per_chamfer = metrics.chamfer(test.ink, decoded)
-    named = classify(judge, decoded)
+    per_drawing = {"key": test.column("key"), "label": test.column("label"), "huber": per_huber, "chamfer": per_chamfer}
+    recognition: dict[str, float | int] = {}
+    if judge is not None:
+        named = classify(judge, decoded)
+        per_drawing |= {"recognized_as": np.array(data.classes)[named], "correct": named == labels}
+        recognition["accuracy"] = float((named == labels).mean())
+        recognition["accuracy_original"] = accuracy(judge, test.ink, labels)
     summary: dict[str, float | int] = {
         "huber": float(per_huber.mean()),
         "chamfer": float(per_chamfer.mean()),
-        "accuracy": float((named == labels).mean()),
-        "accuracy_original": accuracy(judge, test.ink, labels),
+        **recognition,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "n_test": len(test),
         **_speed(model, test.ink),
@@ -139,14 +148,6 @@ def evaluate_autoencoder(model: SketchModel, judge: SketchModel, data: Dataset) 
     if isinstance(model.representation, MultiStroke):
         for name, drawings in (("dropped_strokes", test), ("dropped_strokes_train", data.train)):
             summary[name] = model.representation.dropped(drawings.ink)
-    per_drawing = {
-        "key": test.column("key"),
-        "label": test.column("label"),
-        "huber": per_huber,
-        "chamfer": per_chamfer,
-        "recognized_as": np.array(data.classes)[named],
-        "correct": named == labels,
-    }
     return Evaluation(summary, per_drawing, decoded)
 
 

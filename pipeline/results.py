@@ -21,6 +21,7 @@ from pipeline import evaluate
 from pipeline.dataset import Dataset
 
 _PICTURED = 16  # drawings in the comparison picture
+_EMPTY_HISTORY = ("epoch", "step", "seconds", "train_loss", "valid_loss")  # columns of a run without epochs
 _SAMPLE_COLUMNS = 12  # of the picture of samples
 
 
@@ -67,7 +68,8 @@ def judge_summary(judge: SketchModel, data: Dataset) -> dict[str, Any]:
 
 def write_history(dataset: str, model: str, history: Sequence[dict[str, float]]) -> None:
     """Write `history.csv`, a row per epoch."""
-    _write_csv(plots_folder(dataset, model) / "history.csv", list(history[0]), [list(row.values()) for row in history])
+    columns = list(history[0]) if history else list(_EMPTY_HISTORY)
+    _write_csv(plots_folder(dataset, model) / "history.csv", columns, [list(row.values()) for row in history])
 
 
 def write_reconstructions(dataset: str, model: str, data: Dataset, evaluation: evaluate.Evaluation) -> None:
@@ -114,6 +116,8 @@ def hash_of(key: str) -> str:
 
 def one_line(summary: dict[str, Any]) -> str:
     """Return a run's result in one line for the terminal."""
+    if "registered" not in summary:
+        return f"{summary['model']} on {summary['dataset']}: {summary['note']}"
     shown = ("huber", "chamfer", "accuracy", "valid_accuracy", "nll", "nll_real", "kl")
     numbers = ", ".join(f"{name} {summary[name]:.4f}" for name in shown if name in summary)
     return f"{summary['registered']} v{summary['version']} ({summary['alias']}): {numbers}"

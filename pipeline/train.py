@@ -23,8 +23,8 @@ from pipeline import evaluate, registry, results, tracking
 from pipeline.checkpoint import fingerprint, load_weights, weights_sha256
 from pipeline.dataset import Dataset, load_dataset
 from pipeline.fit import Job, seed_everything, train
-from pipeline.judge import judge_of
-from pipeline.settings import build_model, fit_params, run_params
+from pipeline.judge import go_without, has_judge, judge_of
+from pipeline.settings import JUDGE, build_model, fit_params, run_params
 
 _SAMPLES = 60  # new drawings of a model that makes them
 _SOURCES = ("ink", "models", "pipeline/fit.py", "pipeline/dataset.py")  # what decides a training's course
@@ -32,7 +32,12 @@ _SOURCES = ("ink", "models", "pipeline/fit.py", "pipeline/dataset.py")  # what d
 
 @flow(name="train", flow_run_name="train-{model}-{dataset}", log_prints=True)
 def train_model(dataset: str, model: str) -> dict[str, Any]:
-    """Train, evaluate, draw and register one model on one dataset; return the numbers that were written."""
+    """Train, evaluate, draw and register one model on one dataset; return the numbers that were written.
+
+    The recogniser of a dataset of one class is not trained: its metrics say so.
+    """
+    if model == JUDGE and not has_judge(data := load_dataset(dataset)):
+        return go_without(data)
     fit(dataset, model)
     summary = register(dataset, model, measure(dataset, model))
     shown = {key: value for key, value in summary.items() if isinstance(value, int | float | str)}
@@ -72,8 +77,7 @@ def measure(dataset: str, model: str) -> dict[str, Any]:
     if isinstance(network, Classifier):
         summary |= results.judge_summary(network, data)
     elif isinstance(network, Autoencoder):
-        judge = judge_of(dataset)
-        evaluation = evaluate.evaluate_autoencoder(network, judge, data)
+        evaluation = evaluate.evaluate_autoencoder(network, judge_of(dataset), data)
         summary |= evaluation.summary
         results.write_reconstructions(dataset, model, data, evaluation)
         results.write_interpolations(

@@ -16,6 +16,7 @@ from pipeline import registry, results
 from pipeline.commands.project import stage_of
 from pipeline.dataset import load_dataset
 from pipeline.generate import chosen
+from pipeline.judge import has_judge
 from pipeline.settings import JUDGE
 
 
@@ -37,7 +38,9 @@ def missing_versions(dataset: str, models: list[str]) -> list[str]:
     commands = []
     for model in [JUDGE, *models]:
         try:
-            registry.find_version(f"{model}-{dataset}", sha256=results.read_metrics(dataset, model)["weights_sha256"])
+            metrics = results.read_metrics(dataset, model)
+            if "weights_sha256" in metrics:  # a judge of one class has none
+                registry.find_version(f"{model}-{dataset}", sha256=metrics["weights_sha256"])
         except InkmillError:
             commands.append(f"dvc repro --force --single-item {stage_of(dataset, model)}")
     return commands
@@ -84,7 +87,7 @@ def evaluate(dataset: str, name: str, label: str | None = None) -> dict[str, Any
     row: dict[str, Any] = {"registered": found.name, "version": int(found.version), "dataset": dataset}
     if isinstance(model, Classifier):
         return row | results.judge_summary(model, data)
-    if not isinstance(model, Autoencoder):
+    if not isinstance(model, Autoencoder) or not has_judge(data):
         return row | evaluation.measure(model, None, data)
     judge = registry.load_registered(registry.find_version(f"{JUDGE}-{dataset}", alias="champion"))[0]
     return row | evaluation.measure(model, judge, data)

@@ -109,8 +109,7 @@ def _case(
     half = half_extent([original, made])
     return {
         "label": label,
-        "seen": per_drawing.recognized_as[row],
-        "correct": bool(per_drawing.correct[row]),
+        **_seen(per_drawing, row),
         "huber": f"{1e3 * per_drawing.huber[row]:.3g}",
         "original": ink_svg(original, half, f"original {key}, {label}"),
         "made": ink_svg(made, half, f"{name}, {key}", original),
@@ -150,9 +149,18 @@ def _facts(per_drawing: PerDrawing | None, key: str) -> tuple[str, str]:
     if per_drawing is None or key not in per_drawing.key:
         return "", ""
     row = int(np.flatnonzero(per_drawing.key == key)[0])
-    seen = str(per_drawing.recognized_as[row])
-    text = f": Huber {1e3 * per_drawing.huber[row]:.3g} {THOUSANDTHS}, recognised as {seen or 'nothing'}"
-    return text, "" if per_drawing.correct[row] else seen
+    text = f": Huber {1e3 * per_drawing.huber[row]:.3g} {THOUSANDTHS}"
+    if per_drawing.recognized_as is None:
+        return text, ""
+    found = _seen(per_drawing, row)
+    return f"{text}, recognised as {found['seen'] or 'nothing'}", "" if found["correct"] else found["seen"]
+
+
+def _seen(per_drawing: PerDrawing, row: int) -> dict[str, Any]:
+    """Return what a drawing was taken for, and whether rightly; nothing where there was no judge."""
+    if per_drawing.recognized_as is None or per_drawing.correct is None:
+        return {"seen": "", "correct": False}
+    return {"seen": str(per_drawing.recognized_as[row]), "correct": bool(per_drawing.correct[row])}
 
 
 def _spread(keys: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ink.errors import DataError, InkmillError
 from ink.manifest import FILE_NAME, read_manifest
@@ -25,15 +25,22 @@ from ink.table import SPLITS, Drawings
 
 
 class RecognizerScores(BaseModel):
-    """`metrics/<dataset>/recognizer.json`: the judge, and the ceiling that it sets."""
+    """`metrics/<dataset>/recognizer.json`: the judge, and the ceiling that it sets; or a note why there is none."""
 
     model_config = ConfigDict(frozen=True)
-    accuracy: float
+    accuracy: float | None = None
     n_test: int
-    parameters: int
+    parameters: int | None = None
     valid_accuracy: float | None = None
     registered: str | None = None
     version: int | None = None
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> RecognizerScores:
+        if (self.accuracy is None) == (self.note is None):
+            raise ValueError("expected an accuracy, or a note why there is none")
+        return self
 
 
 class Scores(BaseModel):
@@ -71,17 +78,17 @@ class PerDrawing:
     """`per_drawing.csv`: how each of the N test drawings fared.
 
     Args:
-        key, label, recognized_as: (N,) objects.
+        key, label: (N,) objects.
         huber, chamfer: (N,) float64.
-        correct: (N,) bool.
+        recognized_as: (N,) objects; correct: (N,) bool. None, both, where there was no judge.
     """
 
     key: np.ndarray
     label: np.ndarray
     huber: np.ndarray
     chamfer: np.ndarray
-    recognized_as: np.ndarray
-    correct: np.ndarray
+    recognized_as: np.ndarray | None
+    correct: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +237,7 @@ def _read_model(project: Path, dataset: str, name: str) -> ModelFiles:
         name=name,
         scores=scores,
         history=_read_history(project / plots / "history.csv", dataset),
-        per_drawing=_read_per_drawing(project / per_drawing, dataset),
+        per_drawing=_read_per_drawing(project / per_drawing, dataset, scores is None or scores.accuracy is not None),
         missing=tuple(path.as_posix() for path in paths if not (project / path).is_file()),
         **there,
     )
@@ -278,12 +285,16 @@ def _read_history(path: Path, dataset: str) -> dict[str, np.ndarray] | None:
     return {name: _numbers(path, name, cells, dataset) for name, cells in text.items()}
 
 
-def _read_per_drawing(path: Path, dataset: str) -> PerDrawing | None:
-    text = _read_csv(path, ("key", "label", "huber", "chamfer", "recognized_as", "correct"), dataset)
+def _read_per_drawing(path: Path, dataset: str, judged: bool) -> PerDrawing | None:
+    columns = ("key", "label", "huber", "chamfer", *(("recognized_as", "correct") if judged else ()))
+    text = _read_csv(path, columns, dataset)
     if text is None or not text["key"]:
         return None
-    key, label, seen = (np.array(text[name], dtype=object) for name in ("key", "label", "recognized_as"))
+    key, label = (np.array(text[name], dtype=object) for name in ("key", "label"))
     huber, chamfer = (_numbers(path, name, text[name], dataset) for name in ("huber", "chamfer"))
+    if not judged:
+        return PerDrawing(key, label, huber, chamfer, None, None)
+    seen = np.array(text["recognized_as"], dtype=object)
     correct = np.array([cell.strip().lower() in ("1", "true") for cell in text["correct"]])
     return PerDrawing(key, label, huber, chamfer, seen, correct)
 

@@ -64,7 +64,9 @@ def render(inputs: ReportInputs) -> str:
         strips=gallery.strips(inputs),
         samples=gallery.samples(inputs),
         worst=gallery.worst(inputs),
-        confusions=[(m.name, tables.confusion(m.per_drawing)) for m in inputs.models if m.per_drawing is not None],
+        confusions=[
+            (model.name, found) for model in inputs.models if (found := tables.confusion(model.per_drawing)) is not None
+        ],
         data=tables.data_summary(inputs.counts) if inputs.counts else None,
         missing={model.name: model.missing for model in inputs.models},
         train_command=train_command(inputs.dataset),

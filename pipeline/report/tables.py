@@ -105,8 +105,8 @@ def comparison(inputs: ReportInputs) -> list[dict[str, Any]]:
 
 
 def ceiling(inputs: ReportInputs) -> float | None:
-    """Return the recogniser's accuracy on the original test drawings, in [0, 1]."""
-    if inputs.recognizer:
+    """Return the recogniser's accuracy on the original test drawings, in [0, 1]; None where it is not known."""
+    if inputs.recognizer and inputs.recognizer.accuracy is not None:
         return inputs.recognizer.accuracy
     known = [model.scores.accuracy_original for model in inputs.scored]
     return next((value for value in known if value is not None), None)
@@ -134,12 +134,15 @@ def by_huber(models: Sequence[Scored]) -> list[Scored]:
     return sorted(models, key=lambda model: math.inf if model.scores.huber is None else model.scores.huber)
 
 
-def confusion(per_drawing: PerDrawing) -> dict[str, Any]:
+def confusion(per_drawing: PerDrawing | None) -> dict[str, Any] | None:
     """Return a matrix of counts (rows: true class) where classes are few, and the commonest confusions.
 
     Returns:
-        `labels` and `matrix` (None with more than `MATRIX_LABELS` classes); `top`, (class, taken for, count).
+        `labels` and `matrix` (None with more than `MATRIX_LABELS` classes); `top`, (class, taken for, count). None
+        where nothing was recognised.
     """
+    if per_drawing is None or per_drawing.recognized_as is None:
+        return None
     pairs = Counter(zip(per_drawing.label.tolist(), per_drawing.recognized_as.tolist(), strict=True))
     labels = sorted({label for pair in pairs for label in pair}, key=natural)
     wrong = [(true, seen, count) for (true, seen), count in pairs.items() if true != seen]

@@ -52,7 +52,7 @@ def fingerprint_of(cell: Cell) -> str:
         "augment": section(params, "augment", AugmentParams, dataset).model_dump(),
         "subset": section(params, "subset", SubsetParams).model_dump(),
         "data": _data_sha256(dataset),
-        "judge": results.read_metrics(dataset, JUDGE)["weights_sha256"] if work.judge else None,
+        "judge": results.read_metrics(dataset, JUDGE).get("weights_sha256") if work.judge else None,
         "torch": torch.__version__,
     }
     if work.trains:

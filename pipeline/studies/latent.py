@@ -21,7 +21,7 @@ from ink.table import Ink
 from models.base import Abstractor, Autoencoder, FullSequence, OwnTimes, SketchModel
 from pipeline import evaluate
 from pipeline.dataset import Dataset
-from pipeline.judge import judge_of
+from pipeline.judge import NO_JUDGE, judge_of
 from pipeline.studies.cell import Cell
 from pipeline.studies.common import Report, champion_of, examples, prepare
 from pipeline.studies.works import Result, Work
@@ -52,15 +52,17 @@ def near(cell: Cell, fingerprint: str, report: Report) -> Result:
     shown = examples(data, options.drawings)
     numbers: dict[str, float | int | str] = {
         "latent_spread": spread,
-        "accuracy_original": evaluate.accuracy(judge, data.test.ink, labels),
-        "accuracy_0": evaluate.accuracy(judge, plain, labels),
     }
+    if judge is not None:
+        numbers["accuracy_original"] = evaluate.accuracy(judge, data.test.ink, labels)
+        numbers["accuracy_0"] = evaluate.accuracy(judge, plain, labels)
     rows = {"original": data.test.ink.take(shown), "at the code": plain.take(shown)}
     levels = [(f"{sigma:g}", sigma) for sigma in options.sigmas]
     levels += [(f"{share:g}s", share * spread) for share in options.relative_sigmas]
     for done, (name, sigma) in enumerate(levels, start=1):
         moved = drawn(model, codes + sigma * torch.randn(codes.shape, generator=generator))
-        numbers[f"accuracy_{name}"] = evaluate.accuracy(judge, moved, labels)
+        if judge is not None:
+            numbers[f"accuracy_{name}"] = evaluate.accuracy(judge, moved, labels)
         numbers[f"moved_{name}"] = float(metrics.huber(plain, moved, _POINTS).mean())
         around = codes[shown].repeat(options.samples, 1)
         samples = drawn(model, around + sigma * torch.randn(around.shape, generator=generator))
@@ -68,7 +70,7 @@ def near(cell: Cell, fingerprint: str, report: Report) -> Result:
         for number in range(options.samples):
             rows[f"{title}, sample {number + 1}"] = samples.take(np.arange(len(shown)) + number * len(shown))
         report(done / len(levels))
-    return Result(numbers, rows)
+    return Result(numbers, rows, notes=[] if judge is not None else [NO_JUDGE])
 
 
 class WalkOptions(Params):
@@ -125,9 +127,10 @@ def abstract(cell: Cell, fingerprint: str, report: Report) -> Result:
         ink = _ink_of(model, [model.abstract(part, share) for part in codes.split(_BATCH)])
         rows[f"omega x {share:g}"] = ink.take(shown)
         numbers[f"turning_{share:g}"] = turning(ink)
-        numbers[f"accuracy_{share:g}"] = evaluate.accuracy(judge, ink, labels)
+        if judge is not None:
+            numbers[f"accuracy_{share:g}"] = evaluate.accuracy(judge, ink, labels)
         report(done / len(options.shares))
-    return Result(numbers, rows)
+    return Result(numbers, rows, notes=[] if judge is not None else [NO_JUDGE])
 
 
 class ResolveOptions(Params):

@@ -25,7 +25,7 @@ def render(study: StudyParams, summary: dict[str, Any], shown: Shown) -> str:
         "study.html.jinja",
         study=study,
         summary=summary,
-        verdicts=shown.verdicts,
+        verdicts=summary["verdicts"],
         tables=shown.tables,
         charts=shown.charts,
         strips=[(title, _pictures(title, models)) for title, models in shown.strips.items()],

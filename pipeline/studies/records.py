@@ -129,7 +129,7 @@ def finish(params: dict[str, Any], place: str, name: str, found: list[Finished],
         "cell_seconds": round(sum(one.seconds for one in found), 1),
         "mlflow_run_id": book.run_id,
         "page": page_of(place).as_posix(),
-        "verdicts": shown.verdicts,
+        "verdicts": [*shown.verdicts, *dict.fromkeys(note for one in found for note in one.notes)],
         "summary": shown.summary,
         "cells": [_cell(one) for one in found],
     }

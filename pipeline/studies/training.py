@@ -9,7 +9,7 @@ from models.base import Autoencoder, Sampler, SketchModel
 from pipeline import evaluate
 from pipeline.checkpoint import weights_sha256
 from pipeline.dataset import Dataset
-from pipeline.judge import judge_of
+from pipeline.judge import NO_JUDGE, judge_of
 from pipeline.settings import build_model
 from pipeline.studies.cell import Cell
 from pipeline.studies.common import Report, examples, fit_cell, prepare
@@ -26,7 +26,8 @@ def run(cell: Cell, fingerprint: str, report: Report) -> Result:
     numbers |= {f"objective.{name}": value for name, value in objective(model, data).items()}
     judge = judge_of(cell.dataset) if isinstance(model, Autoencoder) else None
     numbers |= evaluate.measure(model, judge, data)
-    return Result(numbers, pictures(model, data.test.ink.take(examples(data, SHOWN)), cell.seed), history)
+    notes = [NO_JUDGE] if isinstance(model, Autoencoder) and judge is None else []
+    return Result(numbers, pictures(model, data.test.ink.take(examples(data, SHOWN)), cell.seed), history, notes)
 
 
 def from_scratch(

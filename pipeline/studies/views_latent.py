@@ -16,23 +16,36 @@ _SIGMA, _TIMES = "\N{GREEK SMALL LETTER SIGMA}", "\N{MULTIPLICATION SIGN}"
 
 
 def near(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
-    """Samples around the code, and how many of them are still recognised."""
+    """Samples around the code, and how many of them are still recognised; without a judge, how far they move."""
+    judged = "accuracy_original" in found[0].numbers
+    kind, cell = ("accuracy", _percent) if judged else ("moved", _moved)
     rows, verdicts, summary = list[list[str]](), list[str](), dict[str, object]()
-    levels = [name.removeprefix("accuracy_") for name in found[0].numbers if re.fullmatch(r"accuracy_[\d.]+s?", name)]
+    levels = [name.removeprefix(f"{kind}_") for name in found[0].numbers if re.fullmatch(rf"{kind}_[\d.]+s?", name)]
     for one in found:
-        rows.append(
-            [one.cell.model, f"{one.numbers['latent_spread']:.3g}", *(_percent(one, level) for level in levels)]
-        )
-        kept = [f"{_percent(one, level)} % at {_sigma(level)}" for level in levels]
-        verdicts.append(f"{one.cell.model}: recognised {', '.join(kept)}.")
+        rows.append([one.cell.model, f"{one.numbers['latent_spread']:.3g}", *(cell(one, level) for level in levels)])
+        kept = ", ".join(f"{cell(one, level)}{' %' if judged else ''} at {_sigma(level)}" for level in levels)
+        said = f"recognised {kept}" if judged else f"moved by a {heading('huber')} of {kept}"
+        verdicts.append(f"{one.cell.model}: {said}.")
         summary[one.cell.model] = dict(one.numbers)
     columns = ["", "spread of the codes", *(_sigma(level) for level in levels)]
+    if judged:
+        title, what = (
+            "Recognised samples",
+            (
+                "Share of all test drawings, in percent, whose decoded sample the recogniser names rightly (originals: "
+                f"{_percent(found[0], 'original')})."
+            ),
+        )
+    else:
+        title, what = (
+            "Moved samples",
+            (f"{heading('huber')} between what a test drawing's code decodes to and its sample, mean over all."),
+        )
     note = (
-        "Share of all test drawings, in percent, whose decoded sample the recogniser names rightly (originals: "
-        f"{_percent(found[0], 'original')}). {_SIGMA}: standard deviation of the noise on each "
-        "number of the code; where the models' codes spread differently, compare at equal parts of the spread."
+        f"{what} {_SIGMA}: standard deviation of the noise on each number of the code; where the models' codes spread "
+        "differently, compare at equal parts of the spread."
     )
-    return Shown(verdicts, summary, [Table("Recognised samples", columns, rows, note)], strips=_strips(found))
+    return Shown(verdicts, summary, [Table(title, columns, rows, note)], strips=_strips(found))
 
 
 def walk(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
@@ -62,18 +75,19 @@ def walk(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
 def abstract(found: Sequence[Finished], show: dict[str, Any]) -> Shown:
     """Drawings with less and less detail."""
     rows, verdicts, summary = list[list[str]](), list[str](), dict[str, object]()
-    shares = [name.removeprefix("accuracy_") for name in _most(found) if name.startswith("accuracy_")]
+    shares = [name.removeprefix("turning_") for name in _most(found) if re.fullmatch(r"turning_[\d.]+", name)]
     for one in found:
-        verdicts += one.notes
         if one.numbers:
             turning = [f"{one.numbers[f'turning_{share}']:.2f}" for share in shares]
             rows.append([f"{one.cell.model}: turning, radians", f"{one.numbers['turning_original']:.2f}", *turning])
-            rows.append([f"{one.cell.model}: recognised %", "", *(_percent(one, share) for share in shares)])
-            verdicts.append(
+            said = (
                 f"{one.cell.model}: lowering omega from x {shares[0]} to x {shares[-1]} takes the pen's turning from "
-                f"{turning[0]} to {turning[-1]} radians a drawing, and recognition from {_percent(one, shares[0])} to "
-                f"{_percent(one, shares[-1])} %."
+                f"{turning[0]} to {turning[-1]} radians a drawing"
             )
+            if f"accuracy_{shares[0]}" in one.numbers:
+                rows.append([f"{one.cell.model}: recognised %", "", *(_percent(one, share) for share in shares)])
+                said += f", and recognition from {_percent(one, shares[0])} to {_percent(one, shares[-1])} %"
+            verdicts.append(f"{said}.")
             summary[one.cell.model] = dict(one.numbers)
     columns = ["", "original", *(f"omega {_TIMES} {share}" for share in shares)]
     note = (
@@ -146,6 +160,10 @@ def _most(found: Sequence[Finished]) -> dict[str, Any]:
 
 def _percent(one: Finished, level: str) -> str:
     return f"{100 * one.numbers[f'accuracy_{level}']:.1f}"
+
+
+def _moved(one: Finished, level: str) -> str:
+    return text("huber", one.numbers[f"moved_{level}"])
 
 
 def _sigma(level: str) -> str:

@@ -34,7 +34,7 @@ class Result:
         numbers: by name.
         drawings: rows of drawings to show, by title.
         history: a row per epoch, where the cell trained.
-        notes: sentences for the reader, such as what the model cannot do.
+        notes: sentences for the reader, such as what the model cannot do; said once a study.
     """
 
     numbers: dict[str, float | int | str]
@@ -52,7 +52,7 @@ class Work:
         options: the class that the block's `options` are checked against.
         trains: it has a training, so that the budget must say when that stops.
         champion: it begins with the registry's champion of the cell's model and dataset.
-        judge: the dataset's recogniser plays a part in its result.
+        judge: the dataset's recogniser, where it has one, plays a part in its result.
         sources: files of the project that decide its results, beside the model's.
     """
 

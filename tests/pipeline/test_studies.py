@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from ink import geometry
 from ink.errors import InkmillError, ParamsError
-from ink.manifest import Tally, header, write_manifest
 from ink.params import read_params, section
-from ink.parquet import write_drawings
-from ink.table import Drawings, Ink
+from ink.table import Drawings
 from pipeline.dataset import load_dataset
 from pipeline.studies import flow, identity, training
 from pipeline.studies.cell import known_fingerprint, read_finished
@@ -25,6 +22,7 @@ from pipeline.studies.declare import cells, study_names, with_values
 from pipeline.studies.subset import nested, of_cell
 from pipeline.studies.worker import run_cell
 from stages.augment import AugmentParams, copies
+from tests.pipeline.helpers import write_shards
 
 PARAMS = read_params(Path(__file__).parents[2] / "params.yaml")
 
@@ -121,29 +119,7 @@ def project(tmp_path_factory):
         }
     }
     (folder / "params.yaml").write_text(json.dumps(params))
-    generator, tally, files = np.random.default_rng(0), Tally(), []
-    for split, count in (("train", 24), ("valid", 8), ("test", 8)):
-        made = []
-        for _ in range(count):
-            xy = np.cumsum(generator.normal(size=(9, 2)), 0)
-            made.append(np.split(np.column_stack([xy, np.arange(9)]), [4]))
-        unit = geometry.unit_circle(Ink.from_strokes(made))[0]
-        ink = geometry.with_arc_length_clock(unit)
-        names = [f"digits/{split}{n}" for n in range(count)]
-        drawings = Drawings.build(ink, names, [str(n % 4) for n in range(count)], split=[split] * count)
-        write_drawings(folder / f"data/shards/digits/{split}-00000.parquet", drawings, {"dataset": "digits"})
-        tally.add(drawings)
-        files.append({"path": f"{split}-00000.parquet", "split": split})
-    extra = {"files": files, "data_sha256": "d" * 64, "test_sha256": "t" * 64}
-    manifest, before = folder / "data/shards/digits", {"params": {"normalize": {"frame": "unit_circle"}}}
-    write_manifest(
-        manifest,
-        header("shard", "digits", {}, before),
-        {"in": 40, "quarantined": 0},
-        tally,
-    )
-    content = json.loads((manifest / "manifest.json").read_text())
-    (manifest / "manifest.json").write_text(json.dumps(content | extra))
+    write_shards(folder, "digits", classes=4)
     (folder / "metrics/digits").mkdir(parents=True)
     (folder / "metrics/digits/recognizer.json").write_text(json.dumps({"weights_sha256": "a" * 64}))
     return folder
@@ -159,7 +135,7 @@ def inside(project, monkeypatch):
     for set_uri in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
         set_uri(uri)
     monkeypatch.setattr(training.evaluate, "classify", lambda judge, ink: np.zeros(len(ink), np.int64))
-    monkeypatch.setattr(training, "judge_of", lambda dataset: None)
+    monkeypatch.setattr(training, "judge_of", lambda dataset: "a judge")
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     yield project
     torch.use_deterministic_algorithms(deterministic)
