@@ -13,12 +13,11 @@ from pipeline.cli.common import AsJson, Assignments, Dataset, grid, print_json, 
 def run(dataset: Dataset = None, set: Assignments = None) -> None:
     """Do everything: data, judge, models, comparison, registry, report. Example: inkmill run --dataset quickdraw"""
     with ready():
-        from pipeline.commands import project, studies, trained
+        from pipeline.commands import project, trained
 
         params, dataset = project.prepare(dataset, set or [])
         models = params["run"]["models"]
         project.repro(f"report@{dataset}")
-        studies.write_list()
         print_table(trained.comparison(dataset, models), f"Test drawings of {dataset}")
         for command in trained.missing_versions(dataset, models):
             typer.echo(f"the registry lacks a model that the metrics name; make it again with: {command}")
@@ -114,12 +113,11 @@ def report(
 ) -> None:
     """Write the report page from what has been trained. Example: inkmill report --open"""
     with ready():
-        from pipeline.commands import project, studies
+        from pipeline.commands import project
         from pipeline.report.page import run as write_report
 
         _, dataset = project.prepare(dataset, [])
         page = write_report(Path(), dataset).resolve()
-        studies.write_list()
         typer.echo(str(page))
         if open:
             typer.launch(page.as_uri())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ink.params import read_params, set_values
@@ -10,7 +9,6 @@ from pipeline.commands.project import unchanged_if_refused
 from pipeline.studies.cell import known_fingerprint
 from pipeline.studies.declare import Budget, cells, read_study, study_names
 from pipeline.studies.identity import fingerprint_of
-from pipeline.studies.index import write_index
 
 
 def as_rows(name: str | None, budget: Budget, dataset: str | None) -> list[dict[str, Any]]:
@@ -38,11 +36,6 @@ def as_rows(name: str | None, budget: Budget, dataset: str | None) -> list[dict[
             }
         )
     return rows
-
-
-def write_list() -> None:
-    """Write the page that the datasets' reports link, of the studies that have been run."""
-    write_index(Path())
 
 
 def run(name: str, budget: Budget, dataset: str | None, processes: int, assignments: list[str]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
     python -m pipeline.report.page digits
 
-Reads what the training flows left (`pipeline.report.inputs`), writes `reports/<dataset>/index.html`. The page
-asks nothing of the network, and equal input gives equal bytes: it holds no clock, no path of the machine.
+Reads what the training flows left (`pipeline.report.inputs`), writes `reports/<dataset>/index.html`, and the list of
+studies that it links. The page asks nothing of the network, and equal input gives equal bytes: it holds no clock, no
+path of the machine.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from pipeline.report import gallery, tables
 from pipeline.report.charts import Series, line_chart
 from pipeline.report.inputs import ModelFiles, ReportInputs, read_inputs, train_command
 from pipeline.report.render import render_page
+from pipeline.studies.index import write_index
 
 _PAGE = "reports/<dataset>/index.html"
 
 
 def run(project: Path, dataset: str) -> Path:
-    """Write the report of one dataset.
+    """Write the report of one dataset, and the list of studies that it links.
 
     Args:
         project: folder of params.yaml.
@@ -42,6 +44,7 @@ def run(project: Path, dataset: str) -> Path:
     """
     page = project / "reports" / dataset / "index.html"
     write_text(page, render(read_inputs(project, dataset)))
+    write_index(project)  # no stage's output: each study writes it anew
     return page
 
 

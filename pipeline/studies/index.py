@@ -1,6 +1,7 @@
 """The list of the studies that have been run: `reports/studies/index.html`, what each found, and where its page lies.
 
 A dataset's report links it and holds nothing of it: the report is an output of a DVC stage, which no study may change.
+The list is no stage's output; a report and a study write it, whichever comes, so that the link leads somewhere.
 """
 
 from __future__ import annotations

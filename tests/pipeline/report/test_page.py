@@ -135,6 +135,7 @@ def test_page_fetches_nothing_and_equal_input_gives_equal_bytes(project: Path) -
     page = Page(text)
     assert page.fetched == [] and page.links == ["../studies/index.html"]
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
+    assert all((project / "reports/toy" / link).is_file() for link in page.links)
     assert page.alone == [], "a picture without a text for those who cannot see it"
     assert str(project) not in text
     assert len(first) < 3_000_000
