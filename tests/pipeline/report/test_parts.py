@@ -10,6 +10,7 @@ import pytest
 from ink.table import Drawings, Ink
 from pipeline.report.charts import Series, line_chart, linear_ticks, log_ticks, number
 from pipeline.report.drawings import BANDS, by_key, half_extent, ink_svg
+from pipeline.report.render import whole
 
 
 def test_ink_follows_the_drawing_and_its_clock() -> None:
@@ -40,3 +41,10 @@ def test_charts_bear_negative_constant_and_missing_losses() -> None:
     assert "nan" not in text and "inf" not in text and "logarithmic" not in text
     assert line_chart([], "epoch", "loss") == ""
     assert "logarithmic" in line_chart([Series("a", 0, x[:1], x[:1])], "epoch", "loss")
+
+
+def test_no_line_break_parts_a_number_and_all_text_is_escaped() -> None:
+    assert whole("2.4e-07") == '<span class="whole">2.4e-07</span>'
+    assert whole("at -0.06 ± 0.38, 1 <b>") == 'at <span class="whole">-0.06 ± 0.38</span>, 1 &lt;b&gt;'
+    for text in ("10,000 points (unit-circle units)", "-5", "yes", ""):
+        assert whole(text) == text
