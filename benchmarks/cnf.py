@@ -24,8 +24,8 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from models.nn import cnf
-from models.nn.dynamics import Dynamics, solve
+from models.nn.ode import cnf
+from models.nn.ode.dynamics import Dynamics, solve
 
 SIZE, HIDDEN, CONTEXT, STEPS, DURATION = 64, 76, 16, 25, 5.0
 

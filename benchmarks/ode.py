@@ -32,8 +32,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.rival_sketchode import RivalSketchODE  # noqa: E402
 from ink.params import read_params  # noqa: E402
-from models.nn import buffers  # noqa: E402
 from models.nn.capture import capture_step  # noqa: E402
+from models.nn.ode import buffers  # noqa: E402
 from models.sketchode import SketchODE  # noqa: E402
 from pipeline.settings import build_model  # noqa: E402
 

@@ -13,7 +13,7 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from models.base import Batch, sequence_loss
-from models.nn.dynamics import Dynamics
+from models.nn.ode.dynamics import Dynamics
 from models.sketchode import SketchODE
 
 

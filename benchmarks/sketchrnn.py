@@ -22,7 +22,7 @@ import torch
 
 from ink.files import write_json
 from ink.params import read_params
-from models.nn.stroke5 import from_parts
+from models.nn.recurrent.stroke5 import from_parts
 from pipeline.settings import build_model
 
 _CELLS = ("lstm", "layer_norm", "hyper")

@@ -6,9 +6,9 @@ the latent code, so interpolation is smooth, and a drawing decodes at any resolu
 How we differ from the authors' code: the solver's steps do not depend on the number of samples, and
 between its steps the pen follows the cubic Hermite curve through positions and velocities; both
 equations are solved in the first layer's input, where z and the bias are no more than where it starts
-(`models.nn.fused`); the position of the hidden state, which the dynamics never read, is not integrated;
+(`models.nn.ode.fused`); the position of the hidden state, which the dynamics never read, is not integrated;
 the pen's logit has a learned offset, since s(0) = 0 would otherwise pin its probability at 1/2. Both
-solves go through `models.nn.dynamics`.
+solves go through `models.nn.ode.dynamics`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from ink.table import Ink
 from models.base import Batch, FullSequence, OwnTimes, SketchModel, require, sequence_loss
-from models.nn.dynamics import solve, solve_curve
-from models.nn.fused import stage_times
-from models.nn.grid import TimeGrid
-from models.nn.ode_model import ODEModelConfig, weight_matrices
-from models.nn.ragged import Samples, at_own_times
+from models.nn.ode.dynamics import solve, solve_curve
+from models.nn.ode.fused import stage_times
+from models.nn.ode.grid import TimeGrid
+from models.nn.ode.model import ODEModelConfig, weight_matrices
+from models.nn.ode.ragged import Samples, at_own_times
 
 _HIDDEN_LAYERS = 2  # of the dynamics
 

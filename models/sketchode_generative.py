@@ -2,7 +2,7 @@
 
 Das, Yang, Hospedales, Xiang, Song: SketchODE, ICLR 2022, appendix A. The encoder gives a Gaussian q(z|s), the prior
 is N(0, I), and new drawings are decoded from the prior. The hidden trajectory H(t) has a density: that of z, carried
-through an invertible L_dec and along the ODE (`models.nn.cnf`). Training minimises
+through an invertible L_dec and along the ODE (`models.nn.ode.cnf`). Training minimises
 
     fit + w (KL[q(z|s) || p(z)] + f E[mean over t of log q(H(t)) - log p(H(t))] + KL[q(theta) || p(theta)] / n)
 
@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from ink.table import Ink
 from models.base import Batch, FullSequence, SketchModel, require, sequence_loss
-from models.nn import cnf
-from models.nn.dynamics import solve
-from models.nn.grid import TimeGrid
 from models.nn.invertible import InvertibleLinear
-from models.nn.network import Network
-from models.nn.ode_model import ODEModelConfig, weight_matrices
+from models.nn.ode import cnf
+from models.nn.ode.dynamics import solve
+from models.nn.ode.grid import TimeGrid
+from models.nn.ode.model import ODEModelConfig, weight_matrices
+from models.nn.ode.network import Network
 
 _HIDDEN_LAYERS = 2  # of the dynamics: section 5.1
 _LOG_STD = -3.0  # where the posterior's log standard deviation starts

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 from ink.table import Ink
 from models.base import Batch, MultiStroke, SketchModel, require
-from models.nn.dynamics import solve
-from models.nn.grid import TimeGrid
-from models.nn.network import Network
-from models.nn.ode_model import ODEModelConfig, weight_matrices
+from models.nn.ode.dynamics import solve
+from models.nn.ode.grid import TimeGrid
+from models.nn.ode.model import ODEModelConfig, weight_matrices
+from models.nn.ode.network import Network
 
 _HIDDEN_LAYERS = 1  # of the dynamics: section 5.1
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ink.table import Ink
 from models.base import Batch, SketchModel, require
-from models.nn.lstm import State, final_outputs
-from models.nn.stroke5 import CHANNELS, Stroke5, lengths, offset_deviation, order_by_length, states, vary
-from models.nn.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
+from models.nn.recurrent.lstm import State, final_outputs
+from models.nn.recurrent.stroke5 import CHANNELS, Stroke5, lengths, offset_deviation, order_by_length, states, vary
+from models.nn.recurrent.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
 
 _SMALL_ANGLE = 1e-3  # radians
 _EVALUATION_SEED = 0  # of the codes' noise in evaluation, so that a score is a number and no draw

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ink.table import Ink
 from models.base import Batch, SketchModel
-from models.nn.stroke5 import Stroke5, lengths, offset_deviation, order_by_length, states, vary
-from models.nn.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
+from models.nn.recurrent.stroke5 import Stroke5, lengths, offset_deviation, order_by_length, states, vary
+from models.nn.recurrent.stroke_decoder import StrokeDecoder, StrokeDecoderConfig, trained_rows
 
 
 @dataclass(frozen=True)

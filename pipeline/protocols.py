@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ink.errors import DataError
 from models.base import SketchModel
-from models.nn.stroke5 import DOWN, END, UP, from_parts, lengths, states
-from models.nn.stroke_decoder import StrokeDecoder
+from models.nn.recurrent.stroke5 import DOWN, END, UP, from_parts, lengths, states
+from models.nn.recurrent.stroke_decoder import StrokeDecoder
 
 B_STEPS = 250  # protocol B's N_max
 _B_FLOOR = 1e-6  # added to every density, as the public code does

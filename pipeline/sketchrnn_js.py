@@ -24,9 +24,9 @@ from ink.errors import DataError, InkmillError, one_line
 from ink.files import write_text
 from models import model_class
 from models.base import SketchModel, build_config
-from models.nn.lstm import LSTM
-from models.nn.mixture import PEN_STATES, outputs
-from models.nn.stroke5 import CHANNELS
+from models.nn.recurrent.lstm import LSTM
+from models.nn.recurrent.mixture import PEN_STATES, outputs
+from models.nn.recurrent.stroke5 import CHANNELS
 from models.sketchrnn import SketchRNN
 from models.sketchrnn_decoder import SketchRNNDecoder
 

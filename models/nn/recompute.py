@@ -4,7 +4,7 @@ A chain of pieces keeps nothing but `_KEPT` states of itself. The backward pass 
 last to the first, computes each again with gradients, and where states are too far apart keeps as many
 between them, and so on: each level multiplies the reach of the kept states and costs one more forward
 pass. The gradient is that of plain backpropagation. Solving the state backwards in time instead (Chen
-et al. 2018; `models.nn.ode`) needs no kept states, but gives another discretisation's gradient: on
+et al. 2018; `models.nn.ode.runge_kutta`) needs no kept states, but gives another discretisation's gradient: on
 drawings whose pen jumps it was found half a percent off, 0.0056 (`benchmarks/ode.py`).
 """
 

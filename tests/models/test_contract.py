@@ -9,7 +9,7 @@ from ink.errors import InkmillError
 from ink.table import Ink
 from models import REGISTRY
 from models.base import Autoencoder, Classifier, Completer, FullSequence, Sampler, SketchModel
-from models.nn.stroke5 import Stroke5
+from models.nn.recurrent.stroke5 import Stroke5
 from pipeline.checkpoint import load_checkpoint, load_weights, read_state, save_checkpoint, weights_sha256
 from tests.models.helpers import CLASSES, batch_of, drawings, normalized, optimizer_of, take_step, tiny
 

@@ -7,9 +7,9 @@ import pytest
 from ink.errors import ParamsError
 from ink.params import read_params
 from models import REGISTRY, model_class
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS
-from models.nn.ode import METHODS
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.dynamics import GRADIENTS
+from models.nn.ode.runge_kutta import METHODS
 from pipeline.settings import build_model
 from tests.models.helpers import CLASSES, PARAMS, batch_of, drawings, optimizer_of, take_step, tiny
 

@@ -8,7 +8,8 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 
-from models.nn import dynamics, recompute
+from models.nn import recompute
+from models.nn.ode import dynamics
 from models.sketchode import SketchODE, SketchODEConfig
 
 BASE = {

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from models.base import sequence_loss
-from models.nn.dynamics import GRADIENTS
 from models.nn.invertible import InvertibleLinear
-from models.nn.ode import METHODS
+from models.nn.ode.dynamics import GRADIENTS
+from models.nn.ode.runge_kutta import METHODS
 from models.sketchode_generative import SketchODEGenerative, SketchODEGenerativeConfig
 
 DOUBLE = torch.float64

@@ -12,9 +12,9 @@ from torch import nn
 from ink import geometry
 from ink.table import Ink
 from models.base import MultiStroke
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS
-from models.nn.ode import METHODS
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.dynamics import GRADIENTS
+from models.nn.ode.runge_kutta import METHODS
 from models.sketchode_strokes import SketchODEStrokes, SketchODEStrokesConfig
 
 BASE = {

@@ -9,9 +9,9 @@ from torch import distributions, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from models.nn.lstm import LSTM, HyperLSTM, LayerNormLSTM, final_outputs
-from models.nn.mixture import Mixture, outputs
-from models.nn.stroke5 import END, lengths, states
+from models.nn.recurrent.lstm import LSTM, HyperLSTM, LayerNormLSTM, final_outputs
+from models.nn.recurrent.mixture import Mixture, outputs
+from models.nn.recurrent.stroke5 import END, lengths, states
 from tests.models.helpers import batch_of, drawings, tiny
 
 DOUBLE = torch.float64

@@ -12,7 +12,7 @@ from ink import geometry
 from ink.params import read_params
 from ink.table import Ink
 from models.base import FullSequence, OwnTimes
-from models.nn.dynamics import solve
+from models.nn.ode.dynamics import solve
 from models.sketchode import SketchODE
 from pipeline import evaluate
 from pipeline.settings import build_model

@@ -11,8 +11,8 @@ from ink.errors import DataError, InkmillError
 from ink.formats import reader
 from ink.params import read_params
 from ink.table import Drawings
-from models.nn.mixture import outputs
-from models.nn.stroke5 import Stroke5, offset_deviation
+from models.nn.recurrent.mixture import outputs
+from models.nn.recurrent.stroke5 import Stroke5, offset_deviation
 from pipeline import protocols, sketchrnn_js
 from stages import normalize, simplify
 from tests.models.helpers import PARAMS, drawings, tiny

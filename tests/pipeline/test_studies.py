@@ -189,7 +189,7 @@ def test_a_fingerprint_is_of_what_decides_a_cell(inside):
     changed = {cell.name: identity.fingerprint_of(cell) for cell in cells(params, "toy", "small")}
     assert not set(changed.values()) & set(prints.values())
     names = {path.relative_to(identity._PROJECT).as_posix() for path in identity.sources(("models/sketchode.py",))}
-    assert {"models/sketchode.py", "models/base.py", "models/nn/fused.py", "ink/geometry.py"} <= names
+    assert {"models/sketchode.py", "models/base.py", "models/nn/ode/fused.py", "ink/geometry.py"} <= names
     assert not names & {"models/__init__.py", "models/rnn_seq2seq.py", "models/recognizer.py"}
 
 

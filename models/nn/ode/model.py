@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from models.base import require
-from models.nn.activations import ACTIVATIONS
-from models.nn.dynamics import GRADIENTS, Dynamics
-from models.nn.ode import METHODS
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.dynamics import GRADIENTS, Dynamics
+from models.nn.ode.runge_kutta import METHODS
 
 _WIDTH_FACTOR = 1.2  # hidden width of the dynamics, floor(1.2 d): section 5.1
 
@@ -26,7 +26,7 @@ class ODEModelConfig:
         omega: frequency of a periodic activation (authors' code: 3).
         learn_omega: learn it per layer, as sigmoid(f) * 2 omega, starting at omega.
         time_dependent: give the time to the dynamics.
-        gradient: "direct", "adjoint" (equal, in constant memory) or "continuous", see `models.nn.dynamics.GRADIENTS`.
+        gradient: "direct", "adjoint" (equal, in constant memory) or "continuous", see `dynamics.GRADIENTS`.
         method: solver, a key of `METHODS`.
         solver_steps: S, equal steps over [0, T], of the encoder and of the decoder (paper: points - 1).
         output_gain: factor on the initial weights of the dynamics' last layer. At omega 3 the gradient's norm grew

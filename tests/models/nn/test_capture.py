@@ -5,8 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.ode import build, drawings, trained
-from models.nn import fused, sweeps
 from models.nn.capture import capture_step
+from models.nn.ode import fused, sweeps
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: a graph cannot be captured")
 

@@ -9,10 +9,10 @@ import scipy.linalg
 import scipy.stats
 import torch
 
-from models.nn import cnf
-from models.nn.activations import ACTIVATIONS
-from models.nn.fused import solve_network
-from models.nn.network import Network
+from models.nn.ode import cnf
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.fused import solve_network
+from models.nn.ode.network import Network
 
 DOUBLE = torch.float64
 

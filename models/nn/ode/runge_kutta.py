@@ -3,7 +3,7 @@
 `odeint` solves any field and offers two gradients: `direct` (backpropagation through the steps, exact
 gradient of the discrete solution) and `adjoint` (a second solve backwards in time, Chen et al. 2018,
 appendix B; memory independent of the number of steps). For the networks of SketchODE there is a
-faster path with the same values and the same direct gradient: `models.nn.fused`.
+faster path with the same values and the same direct gradient: `models.nn.ode.fused`.
 
 Legend: B batch, T times, n state size.
 """

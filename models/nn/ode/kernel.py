@@ -1,4 +1,4 @@
-"""The solver's two sweeps on the CPU: compiled loops over blocks of drawings, for `models.nn.fused`.
+"""The solver's two sweeps on the CPU: compiled loops over blocks of drawings, for `models.nn.ode.fused`.
 
 One call does a whole solve. A block of `_ROWS` drawings stays in the first cache through all steps,
 while the weights stream from the second; blocks are independent, so threads share them out and the
@@ -9,7 +9,7 @@ from one reduction and two polynomials, with an absolute error of 1e-7 in float3
 six times as long); float64 uses libm.
 
 Layouts, flat and C-contiguous: E evaluations in order of time, B drawings (a multiple of 4), H hidden
-units (a multiple of 8), C channels of the path. Legend of the equations: `models.nn.fused`.
+units (a multiple of 8), C channels of the path. Legend of the equations: `models.nn.ode.fused`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from models.nn.buffers import aligned
+from models.nn.ode.buffers import aligned
 
 ROW_MULTIPLE = 4  # drawings in a tile
 UNIT_MULTIPLE = 8  # hidden units in two vectors of float64, or one of float32
@@ -246,7 +246,7 @@ def forward(  # type: ignore[no-untyped-def]
     total,
     keep,
 ):
-    """Solve for the drawings `first` to `end` and read what is wanted; see `models.nn.fused` for the equations.
+    """Solve for the drawings `first` to `end` and read what is wanted; see `models.nn.ode.fused` for the equations.
 
     Args:
         first, end: drawings, multiples of 4.

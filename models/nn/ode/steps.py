@@ -1,4 +1,4 @@
-"""The steps of a solve, and the numbers of its method as tensors: what `models.nn.fused` and both sweeps agree on."""
+"""The steps of a solve, and the numbers of its method as tensors: what `fused` and both sweeps agree on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from models.nn.ode import Tableau
+from models.nn.ode.runge_kutta import Tableau
 
 
 @dataclass(frozen=True)

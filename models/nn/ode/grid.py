@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.nn.fused import stage_times
-from models.nn.spline import derivative_matrix, hermite_matrix
+from models.nn.ode.fused import stage_times
+from models.nn.ode.spline import derivative_matrix, hermite_matrix
 
 
 class TimeGrid:
@@ -47,7 +47,7 @@ class TimeGrid:
         return torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1).movedim(-2, 0).contiguous()
 
     def positions(self, velocities: Tensor, means: Tensor) -> Tensor:
-        """Return (S + 1, B, n): the integral of a velocity from 0, from what `models.nn.dynamics.solve` gives.
+        """Return (S + 1, B, n): the integral of a velocity from 0, from what `models.nn.ode.dynamics.solve` gives.
 
         Args:
             velocities: (S + 1, B, n) at the steps' ends; means: (S, B, n) over the steps.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.nn.activations import ACTIVATIONS
+from models.nn.ode.activations import ACTIVATIONS
 
 
 @dataclass(frozen=True)

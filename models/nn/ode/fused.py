@@ -15,9 +15,9 @@ Forward keeps values and slopes of the activations of every evaluation, and give
 layer's values: some components' slopes, and their weighted sum. The gradients of those are few numbers,
 which backward takes up as it walks the steps once. It writes the deltas of each layer into buffers, and
 gets every weight gradient from one large product of many steps. The two sweeps are the seam for a kernel:
-on the CPU they are compiled (`models.nn.kernel`), elsewhere they are the loops of `models.nn.sweeps`, which
-a CUDA graph can capture. Values and direct gradient are those of `models.nn.ode.odeint` with the same method
-(tests hold both to 1e-10 in float64).
+on the CPU they are compiled (`models.nn.ode.kernel`), elsewhere they are the loops of `models.nn.ode.sweeps`, which
+a CUDA graph can capture. Values and direct gradient are those of `models.nn.ode.runge_kutta.odeint` with the same
+method (tests hold both to 1e-10 in float64).
 
 Legend: B drawings, S steps, J stages of the method, E = S J evaluations, n state, H hidden, K hidden
 layers, C channels of the path.
@@ -31,10 +31,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from models.nn import compiled, sweeps
-from models.nn.network import Network
-from models.nn.ode import METHODS, Tableau
-from models.nn.steps import Grid, constants
+from models.nn.ode import compiled, sweeps
+from models.nn.ode.network import Network
+from models.nn.ode.runge_kutta import METHODS, Tableau
+from models.nn.ode.steps import Grid, constants
 
 _ROWS_AT_ONCE = 16384  # evaluations times drawings: as many are walked back before their weight gradients
 
@@ -64,7 +64,7 @@ def solve_network(
         times: (T,) equally or unequally spaced.
         path: (2 T - 1, B, C) derivative of a CDE's driving path at each time and each midpoint, in order; it gets
             no gradient.
-        method: a key of `models.nn.ode.METHODS`.
+        method: a key of `models.nn.ode.runge_kutta.METHODS`.
         keep: how many of the state's components are wanted, from the first; all if None.
         last: only the last state is wanted.
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.nn import compiled, fused, kernel, sweeps
-from models.nn.activations import ACTIVATIONS
-from models.nn.fused import solve_network, stage_times
-from models.nn.network import Network
-from models.nn.ode import METHODS
-from models.nn.steps import Grid
+from models.nn.ode import compiled, fused, kernel, sweeps
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.fused import solve_network, stage_times
+from models.nn.ode.network import Network
+from models.nn.ode.runge_kutta import METHODS
+from models.nn.ode.steps import Grid
 
 TIMES = torch.tensor([0.0, 0.3, 0.5, 1.0, 1.2], dtype=torch.float64)
 

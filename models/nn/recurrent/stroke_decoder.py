@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from models.base import require
-from models.nn.lstm import LSTM, HyperLSTM, LayerNormLSTM, Recurrence, State
-from models.nn.mixture import Mixture, outputs
-from models.nn.stroke5 import CHANNELS, DOWN, END, Stroke5, from_parts, lengths, states
+from models.nn.recurrent.lstm import LSTM, HyperLSTM, LayerNormLSTM, Recurrence, State
+from models.nn.recurrent.mixture import Mixture, outputs
+from models.nn.recurrent.stroke5 import CHANNELS, DOWN, END, Stroke5, from_parts, lengths, states
 
 _CELLS = ("lstm", "layer_norm", "hyper")
 _STARTS = ("pen_down", "zeros")

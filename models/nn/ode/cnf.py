@@ -8,9 +8,9 @@ variables, d log q / dt = -tr(dF/dy) (Chen et al. 2018, theorem 1; SketchODE, ap
 - by Hutchinson's estimator e' (dF/dy) e, whose mean over e with E[e e'] = I is the trace: one product, whatever n
   (Grathwohl et al. 2019), for any field or a `Network`.
 
-`transport` solves state and density together through `models.nn.ode`. `log_density_along` is the fast path: it
-takes a solution that is there already (of the fused solver) and integrates the trace along it by Simpson's rule,
-in one batched call and not step by step, at the fourth order of RK4 itself.
+`transport` solves state and density together through `models.nn.ode.runge_kutta`. `log_density_along` is the fast
+path: it takes a solution that is there already (of the fused solver) and integrates the trace along it by Simpson's
+rule, in one batched call and not step by step, at the fourth order of RK4 itself.
 
 Legend: B batch, T times, n state, H hidden.
 """
@@ -23,9 +23,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.nn.activations import ACTIVATIONS
-from models.nn.network import Network
-from models.nn.ode import Field, odeint
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.network import Network
+from models.nn.ode.runge_kutta import Field, odeint
 
 Trace = Callable[[Field, Tensor, Tensor], Tensor]
 """(field, t: scalar, y: (B, n)) -> (B,) trace of the Jacobian, or an estimate of it."""
@@ -82,7 +82,7 @@ def transport(
         log_density: (B,) of y0, nats.
         times: (T,) monotone.
         trace: `exact_trace`, or `hutchinson(noise)`.
-        method: a key of `models.nn.ode.METHODS`; steps: of the solver between two times.
+        method: a key of `models.nn.ode.runge_kutta.METHODS`; steps: of the solver between two times.
 
     Returns:
         (T, B, n) states and (T, B) log-densities.

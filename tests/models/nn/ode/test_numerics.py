@@ -11,11 +11,11 @@ import torchcde
 import torchdiffeq
 from torch import nn
 
-from models.nn.activations import ACTIVATIONS
-from models.nn.fused import solve_network, stage_times
-from models.nn.network import Network
-from models.nn.ode import METHODS, odeint
-from models.nn.spline import NaturalCubicSpline, derivative_matrix, hermite_matrix
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.fused import solve_network, stage_times
+from models.nn.ode.network import Network
+from models.nn.ode.runge_kutta import METHODS, odeint
+from models.nn.ode.spline import NaturalCubicSpline, derivative_matrix, hermite_matrix
 
 DOUBLE = torch.float64
 
@@ -134,7 +134,7 @@ def network(activation, size, channels, batch, seed=8, hidden=6, layers=2):
 
 
 def field_of(net, spline=None):
-    """The field of `models.nn.network`, written by its formula; the path's derivative is the spline's own."""
+    """The field of `models.nn.ode.network`, written by its formula; the path's derivative is the spline's own."""
     f = {"sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}[
         net.activation
     ]

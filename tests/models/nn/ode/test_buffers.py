@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.nn import buffers
+from models.nn.ode import buffers
 
 LIKE = torch.empty(0)
 ROWS = 1 << 10  # of 1,024 float32: 4 MiB

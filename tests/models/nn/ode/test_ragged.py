@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from models.nn.ragged import Samples, at_own_times
-from models.nn.spline import derivative_matrix
+from models.nn.ode.ragged import Samples, at_own_times
+from models.nn.ode.spline import derivative_matrix
 
 COUNTS = (2, 3, 9, 30, 17)
 

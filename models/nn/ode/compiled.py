@@ -1,4 +1,4 @@
-"""The solver's two sweeps by `models.nn.kernel`, on torch's CPU tensors. Same arguments as `models.nn.sweeps`."""
+"""The solver's two sweeps by `models.nn.ode.kernel`, on torch's CPU tensors. Same arguments as those of `sweeps`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from models.nn import kernel
-from models.nn.buffers import buffer, precision
-from models.nn.kernel import ROW_MULTIPLE, UNIT_MULTIPLE
-from models.nn.steps import Grid
-from models.nn.sweeps import Walked
+from models.nn.ode import kernel
+from models.nn.ode.buffers import buffer, precision
+from models.nn.ode.kernel import ROW_MULTIPLE, UNIT_MULTIPLE
+from models.nn.ode.steps import Grid
+from models.nn.ode.sweeps import Walked
 
 __all__ = ["ROW_MULTIPLE", "UNIT_MULTIPLE", "backward", "forward"]
 
@@ -31,7 +31,7 @@ def forward(
     inner: Sequence[Tensor],
     biases: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Solve, see `models.nn.sweeps.forward`."""
+    """Solve, see `models.nn.ode.sweeps.forward`."""
     (batch, hidden), reads, none = start.shape, len(readout), start.new_empty(0)
     layers, channels, evaluations = len(inner) + 1, 0 if path is None else path.shape[-1], grid.evaluations
     values = buffer(start, layers, evaluations if kept else 1, batch, hidden)
@@ -70,7 +70,7 @@ def backward(
     last: Tensor,
     inner: Sequence[Tensor],
 ) -> Walked:
-    """Walk the steps back, see `models.nn.sweeps.backward`."""
+    """Walk the steps back, see `models.nn.ode.sweeps.backward`."""
     evaluations, batch, reads = of_read.shape
     layers, hidden, channels = len(inner) + 1, of_final.shape[1], 0 if path is None else path.shape[-1]
     none = of_final.new_empty(0)

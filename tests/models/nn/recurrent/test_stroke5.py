@@ -6,7 +6,7 @@ import torch
 
 from ink import geometry
 from ink.table import Ink
-from models.nn.stroke5 import DOWN, END, UP, Stroke5, lengths, offset_deviation, order_by_length, states, vary
+from models.nn.recurrent.stroke5 import DOWN, END, UP, Stroke5, lengths, offset_deviation, order_by_length, states, vary
 
 PLAIN = Stroke5(max_points=20, side=255.0, epsilon=0.0, keep_dots=True)
 

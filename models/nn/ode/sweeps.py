@@ -1,7 +1,7 @@
 """The solver's two sweeps in torch: what a CUDA graph captures, and what the compiled sweeps are tested against.
 
 Small tensors: what counts is the number of calls. The host decides nothing by a tensor's value.
-Legend and equations: `models.nn.fused`.
+Legend and equations: `models.nn.ode.fused`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.nn.activations import ACTIVATIONS
-from models.nn.steps import Grid, constants
+from models.nn.ode.activations import ACTIVATIONS
+from models.nn.ode.steps import Grid, constants
 
 
 def forward(

@@ -9,12 +9,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from models.nn.activations import PERIODIC
-from models.nn.fused import Solved, solve_network, stage_times
-from models.nn.network import Network
-from models.nn.ode import odeint
+from models.nn.ode.activations import PERIODIC
+from models.nn.ode.fused import Solved, solve_network, stage_times
+from models.nn.ode.network import Network
+from models.nn.ode.runge_kutta import odeint
+from models.nn.ode.spline import hermite_matrix
 from models.nn.recompute import in_pieces
-from models.nn.spline import hermite_matrix
 
 Path = Tensor | Callable[[int, int], Tensor]
 
@@ -117,7 +117,7 @@ def solve(
         times: (T,) ascending.
         path: (2 T - 1, B, C) derivative of a CDE's driving path at each time and each midpoint, in order, or what
             gives it from step `first` to step `end` (2 (end - first) + 1 of them), so that it need not all be held.
-        method: a key of `models.nn.ode.METHODS`.
+        method: a key of `models.nn.ode.runge_kutta.METHODS`.
         gradient: a key of `GRADIENTS`.
         keep: how many of the state's components are wanted, from the first; all if None. Fewer is faster.
         last: only the last state is wanted.
@@ -249,7 +249,7 @@ def _owned(times: Tensor, moments: Sequence[float]) -> list[list[float]]:
 def _solve_general(
     start: Tensor, network: Network, times: Tensor, path: Tensor | None, method: str, gradient: str = "adjoint"
 ) -> tuple[Tensor, Tensor]:
-    """Solve by `models.nn.ode`; the integral of the state rides along as extra state."""
+    """Solve by `models.nn.ode.runge_kutta`; the integral of the state rides along as extra state."""
     size, times = start.shape[-1], times.to(start)
     halves = stage_times(times)
 
