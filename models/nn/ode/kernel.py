@@ -6,7 +6,8 @@ result depends neither on their number nor on the other drawings of a batch. Mat
 of 4 drawings by two vectors of hidden units, from weights packed in the order of reading, written in
 LLVM's own vector instructions (numba's loops reach a third of the speed); sine and cosine come together
 from one reduction and two polynomials, with an absolute error of 1e-7 in float32 (torch's two calls take
-six times as long); float64 uses libm.
+six times as long); float64 uses libm. All of it stands in one file, for numba's cache on disk looks for changes in the
+file of the function that is called and in no other.
 
 Layouts, flat and C-contiguous: E evaluations in order of time, B drawings (a multiple of 4), H hidden
 units (a multiple of 8), C channels of the path. Legend of the equations: `models.nn.ode.fused`.
