@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ink.errors import InkmillError
+from ink.errors import DownloadError, InkmillError
 from ink.params import section
 from ink.sources import source_of
 from stages.fetched import MANIFEST
@@ -43,12 +43,26 @@ def rows(params: dict[str, Any]) -> list[dict[str, str]]:
                 "name": name,
                 "title": str(block.get("title", "")),
                 "licence": str(block.get("licence", "")),
-                "address": source_root(chosen) or f"package:{chosen.reader}",
+                "address": _root(chosen) or _without_address(chosen),
                 "size": "?" if size is None else _readable(size),
                 "here": _here(manifests[name]),
             }
         )
     return table
+
+
+def _root(settings: DownloadParams) -> str | None:
+    """Return where the files lie; None of data without an address, where no mirror is set."""
+    try:
+        return source_root(settings)
+    except DownloadError:
+        return None
+
+
+def _without_address(settings: DownloadParams) -> str:
+    """Say where data without an address comes from: a package, or somebody's hand."""
+    folder = settings.mirror_folder
+    return f"by hand, into {folder}/ of a mirror" if folder else f"package:{settings.reader}"
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
@@ -95,8 +109,8 @@ def _asked_sizes(settings: dict[str, DownloadParams]) -> dict[str, int | None]:
 
 def _asked_size(settings: DownloadParams, deadline: float) -> int | None:
     """Return the sum of the files' sizes; asks for none after the deadline (monotonic seconds)."""
-    root = source_root(settings)
-    if not root:
+    root = _root(settings)
+    if root is None:
         return None
     try:
         with closing(source_of(root, _CONNECTION_S)) as source:

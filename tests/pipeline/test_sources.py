@@ -68,6 +68,15 @@ def test_a_silent_server_and_an_unreachable_one_are_not_waited_for(project, monk
         assert time.monotonic() - start < 2
 
 
+def test_data_without_an_address_has_its_row(project):
+    write_params(project, packed=block(url="", mirror_folder=""), theirs=block(url="", mirror_folder="theirs"))
+    rows = [(row["address"], row["size"], row["here"]) for row in sources.rows(read_params())]
+    assert rows == [
+        (f"package:{BASE['reader']}", "?", "nothing"),
+        ("by hand, into theirs/ of a mirror", "?", "nothing"),
+    ]
+
+
 def test_the_command_prints_a_table_and_json_and_data_itself_still_works(project):
     write_params(project, local=block(url=(project / "source").as_uri()))
     before = (project / "params.yaml").read_text()
