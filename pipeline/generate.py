@@ -170,12 +170,16 @@ def read_begun(path: Path) -> Ink:
     """Return the drawings of a file in any format.
 
     Raises:
-        DataError: there is no drawing in it.
+        DataError: there is no such file, or no drawing in it; with the first reason why one was refused.
     """
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
     batches = list(reader(guess_source(path)).read(path, only_recognized=False))
     ink = Ink.concat([batch.drawings.ink for batch in batches])
     if len(ink) == 0:
-        raise DataError(f"{path}: no drawing could be read from it")
+        refused = [row for batch in batches for row in batch.rejected]
+        first = f": {len(refused)} refused, the first in line {refused[0].line}: {refused[0].reason}" if refused else ""
+        raise DataError(f"{path}: no drawing could be read from it{first}")
     return ink
 
 

@@ -57,7 +57,7 @@ def complete(
     points: Annotated[int | None, typer.Option(help="Keep so many points of each drawing; all unless given.")] = None,
     extent: Annotated[float, typer.Option(help="Share of the finished drawing's longest side that is there.")] = 1.0,
     endings: int = 9,
-    count: Annotated[int, typer.Option(help="test drawings to begin with")] = 4,
+    count: Annotated[int | None, typer.Option(help="Drawings to begin with; 4, or all of a file.")] = None,
     temperature: Temperature = None,
     seed: Seed = 0,
 ) -> None:
@@ -73,7 +73,7 @@ def redraw(
     key: Keys = None,
     label: Label = None,
     file: Begun = None,
-    count: Annotated[int, typer.Option(help="test drawings to redraw")] = 12,
+    count: Annotated[int | None, typer.Option(help="Drawings to redraw; 12, or all of a file.")] = None,
     temperature: Annotated[list[float] | None, typer.Option(help="One row each; may be given again.")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -92,7 +92,7 @@ def blend(
     frames: Annotated[int, typer.Option(help="drawings on the way from the first to the second")] = 11,
 ) -> None:
     """Go from one drawing to another; of three, a - b + c. Example: inkmill blend sketchrnn --out ab.gif"""
-    count = len(key) if key else 2
+    count = len(key) if key else None
     _generate(
         model, out, dataset, "blend", {"frames": frames, "keys": key, "label": label, "file": file, "count": count}
     )

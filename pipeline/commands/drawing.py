@@ -16,6 +16,8 @@ from pipeline import generate as make
 from pipeline.commands.trained import loaded
 from pipeline.dataset import load_dataset
 
+_TEST_DRAWINGS = {"complete": 4, "redraw": 12, "blend": 2}  # that a command works on unless it is told otherwise
+
 
 def draw(dataset: str, names: list[str], out: Path, count: int, points: int | None) -> None:
     """Draw test drawings and each model's reconstruction of them, ink colour running with time.
@@ -50,17 +52,18 @@ def generate(dataset: str, name: str, out: Path, what: str, asked: dict[str, Any
     Args:
         dataset: whose registry and test drawings are meant; name: of the model; out: .svg, .png, .gif or .ndjson.
         what: sample | complete | redraw | blend; asked: arguments of that function of `pipeline.generate`, where
-            `keys`, `label`, `file` and `count` choose the drawings that it works on.
+            `keys`, `label`, `file` and `count` choose the drawings that it works on; without a count all of a file.
     """
     model, _ = loaded(dataset, name)
     if what == "sample":
         rows = make.sample(model, **asked)
     else:
         file, keys, label = (asked.pop(key, None) for key in ("file", "keys", "label"))
-        count = asked.pop("count", 1)
+        count = asked.pop("count", None)
         if file is not None:
             ink = make.read_begun(file)
+            ink = ink.take(np.arange(min(count or len(ink), len(ink))))
         else:
-            ink = make.chosen(load_dataset(dataset).test, keys or [], label, count).ink
+            ink = make.chosen(load_dataset(dataset).test, keys or [], label, count or _TEST_DRAWINGS[what]).ink
         rows = getattr(make, what)(model, ink, **asked)
     make.write(rows, out)

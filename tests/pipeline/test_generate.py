@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ink.errors import InkmillError, ParamsError
+from ink.errors import DataError, InkmillError, ParamsError
 from ink.formats import reader
 from ink.table import Drawings
 from pipeline import generate
@@ -107,5 +107,10 @@ def test_files_hold_the_drawings(model, tmp_path):
     batches = list(reader("quickdraw_simplified").read(tmp_path / "a.ndjson", only_recognized=True))
     assert sum(len(batch.drawings) for batch in batches) + sum(len(batch.rejected) for batch in batches) == 12
     assert len(generate.read_begun(tmp_path / "a.ndjson")) == 12
+    with pytest.raises(DataError, match=r"nothing\.ndjson: no such file"):
+        generate.read_begun(tmp_path / "nothing.ndjson")
+    (tmp_path / "b.ndjson").write_text((tmp_path / "a.ndjson").read_text())
+    with pytest.raises(DataError, match="12 refused, the first in line 1: unknown category"):
+        generate.read_begun(tmp_path / "b.ndjson")
     with pytest.raises(InkmillError, match=r"expected a name that ends with \.svg, \.png, \.gif, \.ndjson"):
         generate.write(rows, tmp_path / "a.txt")
