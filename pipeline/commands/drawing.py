@@ -62,8 +62,11 @@ def generate(dataset: str, name: str, out: Path, what: str, asked: dict[str, Any
         count = asked.pop("count", None)
         if file is not None:
             ink = make.read_begun(file)
-            ink = ink.take(np.arange(min(count or len(ink), len(ink))))
+            if count is not None and not 1 <= count <= len(ink):
+                raise InkmillError(f"--count {count}: expected 1 to {len(ink)}, the drawings of {file}")
+            ink = ink.take(np.arange(len(ink) if count is None else count))
         else:
-            ink = make.chosen(load_dataset(dataset).test, keys or [], label, count or _TEST_DRAWINGS[what]).ink
+            some = _TEST_DRAWINGS[what] if count is None else count
+            ink = make.chosen(load_dataset(dataset).test, keys or [], label, some).ink
         rows = getattr(make, what)(model, ink, **asked)
     make.write(rows, out)

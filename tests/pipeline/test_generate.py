@@ -11,6 +11,7 @@ from ink.errors import DataError, InkmillError, ParamsError
 from ink.formats import reader
 from ink.table import Drawings
 from pipeline import generate
+from pipeline.commands import drawing
 from tests.models.helpers import drawings, tiny
 
 
@@ -114,3 +115,24 @@ def test_files_hold_the_drawings(model, tmp_path):
         generate.read_begun(tmp_path / "b.ndjson")
     with pytest.raises(InkmillError, match=r"expected a name that ends with \.svg, \.png, \.gif, \.ndjson"):
         generate.write(rows, tmp_path / "a.txt")
+
+
+def test_a_count_takes_the_first_of_a_file_and_no_count_all(tmp_path, monkeypatch):
+    line = {"word": "line", "countrycode": "", "timestamp": "2017-01-01 00:00:00 UTC", "recognized": True}
+    lines = [{**line, "key_id": str(n), "drawing": [[[0, 10 * n + 10], [0, 5]]]} for n in range(5)]
+    (tmp_path / "line.ndjson").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    sizes = []
+    monkeypatch.setattr(drawing, "loaded", lambda dataset, name: (None, None))
+    monkeypatch.setattr(generate, "redraw", lambda model, ink: sizes.append(len(ink)))
+    monkeypatch.setattr(generate, "write", lambda rows, out: None)
+
+    def redraw(count):
+        asked = {"file": tmp_path / "line.ndjson", "keys": None, "label": None, "count": count}
+        drawing.generate("digits", "any", tmp_path / "out.svg", "redraw", asked)
+
+    for count in (None, 1, 3):
+        redraw(count)
+    assert sizes == [5, 1, 3]
+    for count in (0, 6):
+        with pytest.raises(InkmillError, match=rf"--count {count}: expected 1 to 5, the drawings of .*line\.ndjson"):
+            redraw(count)
